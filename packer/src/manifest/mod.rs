@@ -1,0 +1,1 @@
+//! Manifests: what the user wrote, typed and checked.

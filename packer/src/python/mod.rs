@@ -1,0 +1,1 @@
+//! Python projects: interpreter, dependencies and project become three directory trees.

@@ -1,0 +1,1 @@
+//! The PSPF/2025 format.
