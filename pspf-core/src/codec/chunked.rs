@@ -1,0 +1,152 @@
+//! One gzip member whose chunks the signed claims list (docs/format.md section 5, "Chunks").
+//!
+//! Each chunk is inflated in one call into a buffer of its own size, which is half again as fast as a stream,
+//! and each starts with an empty history, so that they can be inflated in any order.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+
+use super::Stage;
+use crate::claims::Chunks;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Part, Result};
+use crate::source::Source;
+
+/// Undoes chunked gzip.
+pub struct Chunked<'a> {
+    source: &'a dyn Source,
+    part: Part,
+    at: u64,
+    chunks: &'a Chunks,
+    next: usize,
+    /// Original bytes that the chunks to come still give.
+    left: u64,
+    original_size: u64,
+    inflater: Box<DecompressorOxide>,
+    stored: Vec<u8>,
+    original: Vec<u8>,
+    used: usize,
+    size: usize,
+    hasher: Hasher,
+    crc: crc32fast::Hasher,
+}
+
+impl<'a> Chunked<'a> {
+    /// `size` stored bytes at `offset`, which the caller has checked to lie inside the source. Checks the chunk table
+    /// against both sizes.
+    pub fn new(
+        source: &'a dyn Source,
+        part: Part,
+        (offset, size): (u64, u64),
+        chunks: &'a Chunks,
+        original_size: u64,
+    ) -> Result<Self> {
+        let sum = chunks.stored.iter().try_fold(FRAME, |sum, stored| sum.checked_add(u64::from(*stored)));
+        if sum != Some(size) {
+            return Err(Error::malformed(part, 0, "chunks that add up to the slot's size", "other sizes"));
+        }
+        if chunks.original == 0 || original_size.div_ceil(chunks.original).max(1) != chunks.stored.len() as u64 {
+            return Err(Error::malformed(part, 0, "as many chunks as the original size needs", "another number"));
+        }
+        let mut stage = Self {
+            source,
+            part,
+            at: offset,
+            chunks,
+            next: 0,
+            left: original_size,
+            original_size,
+            inflater: Box::default(),
+            stored: Vec::new(),
+            original: Vec::new(),
+            used: 0,
+            size: 0,
+            hasher: Hasher::new(),
+            crc: crc32fast::Hasher::new(),
+        };
+        stage.read(HEADER)?;
+        if stage.stored[..4] != [0x1f, 0x8b, 8, 0] {
+            return Err(stage.malformed("a gzip header without flags", "other bytes"));
+        }
+        Ok(stage)
+    }
+
+    /// Reads and hashes the next `count` stored bytes.
+    fn read(&mut self, count: usize) -> Result<()> {
+        self.stored.resize(count, 0);
+        self.source.read_exact_at(self.at, &mut self.stored)?;
+        self.hasher.update(&self.stored);
+        self.at += count as u64;
+        Ok(())
+    }
+
+    fn inflate(&mut self) -> Result<()> {
+        let stored = self.chunks.stored[self.next] as usize;
+        let last = self.next + 1 == self.chunks.stored.len();
+        let size = self.left.min(self.chunks.original) as usize;
+        self.read(stored)?;
+        // Room behind the end keeps the inflater on its fast path to the last byte and shows a chunk that is too long.
+        if self.original.len() < size + SLACK {
+            self.original.resize(size + SLACK, 0);
+        }
+        self.inflater.init();
+        let more = if last { 0 } else { inflate_flags::TINFL_FLAG_HAS_MORE_INPUT };
+        let (status, consumed, produced) = decompress(
+            &mut self.inflater,
+            &self.stored,
+            &mut self.original[..size + SLACK],
+            0,
+            inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | more,
+        );
+        let ended = if last { TINFLStatus::Done } else { TINFLStatus::NeedsMoreInput };
+        let flushed = last || self.stored.ends_with(&[0, 0, 0xff, 0xff]);
+        if status != ended || consumed != stored || produced != size || !flushed {
+            return Err(self.malformed("a chunk that ends where the claims say", "another end"));
+        }
+        self.crc.update(&self.original[..size]);
+        (self.used, self.size) = (0, size);
+        self.left -= size as u64;
+        self.next += 1;
+        Ok(())
+    }
+
+    fn malformed(&self, expected: &'static str, found: &'static str) -> Error {
+        Error::malformed(self.part.clone(), self.at, expected, found)
+    }
+}
+
+impl Stage for Chunked<'_> {
+    fn fill(&mut self) -> Result<&[u8]> {
+        while self.used == self.size && self.next < self.chunks.stored.len() {
+            self.inflate()?;
+        }
+        Ok(&self.original[self.used..self.size])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used = (self.used + count).min(self.size);
+    }
+
+    fn finish(&mut self) -> Result<Digest> {
+        if !self.fill()?.is_empty() {
+            return Err(self.malformed("the end of the gzip data", "more of it"));
+        }
+        self.read(TRAILER)?;
+        let crc = core::mem::take(&mut self.crc).finalize().to_le_bytes();
+        let size = (self.original_size as u32).to_le_bytes();
+        if self.stored[..4] != crc || self.stored[4..] != size {
+            return Err(self.malformed("the CRC-32 and size of what was inflated", "others"));
+        }
+        Ok(core::mem::take(&mut self.hasher).finish())
+    }
+}
+
+const HEADER: usize = 10;
+const TRAILER: usize = 8;
+/// What surrounds the chunks.
+const FRAME: u64 = (HEADER + TRAILER) as u64;
+/// More than one DEFLATE match, the most that the inflater writes at once.
+const SLACK: usize = 320;

@@ -1,0 +1,166 @@
+//! A package as it lies there: its parts found and inside the file, nothing believed yet.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::container;
+use crate::digest::Digest;
+use crate::error::{Error, Part, Result};
+use crate::format::{Descriptor, FORMAT_VERSION, Index, index, slot, trailer};
+use crate::limits;
+use crate::slot::SlotReader;
+use crate::source::Source;
+
+/// An opened package. Its numbers are consistent with the size of the file; whether anybody vouches for them,
+/// [`verify`](Self::verify) says.
+#[derive(Debug, Clone)]
+pub struct Package<S> {
+    source: S,
+    index: Box<Index>,
+    container: Vec<u8>,
+    table: Vec<Descriptor>,
+}
+
+impl<S: Source> Package<S> {
+    /// Finds the index at the end of the file and checks that everything it names lies inside the file.
+    ///
+    /// Fails with [`Error::NotAPackage`] when there is no index, and with [`Error::Malformed`] or
+    /// [`Error::TooLarge`] naming the field when there is one that cannot be.
+    pub fn open(source: S) -> Result<Self> {
+        let size = source.len();
+        let trailer_offset = size.checked_sub(trailer::SIZE as u64).ok_or(Error::NotAPackage { size })?;
+        let mut block = Box::new([0; trailer::SIZE]);
+        source.read_exact_at(trailer_offset, &mut *block)?;
+        let index = trailer::index_of(&block).ok_or(Error::NotAPackage { size })?;
+        let index = Box::new(Index::from_block(*index));
+        check_index(&index, size, trailer_offset)?;
+
+        let container = read(&source, index.metadata_offset(), index.metadata_size())?;
+        let table = read(&source, index.table_offset(), index.table_size())?;
+        let (blocks, _) = table.as_chunks::<{ slot::SIZE }>();
+        let table: Vec<_> = blocks.iter().map(Descriptor::from_block).collect();
+        for (i, descriptor) in (0..).zip(&table) {
+            check_descriptor(i, descriptor, &index, trailer_offset)?;
+        }
+        Ok(Self { source, index, container, table })
+    }
+
+    /// The bytes behind the package.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The slot table.
+    pub fn table(&self) -> &[Descriptor] {
+        &self.table
+    }
+
+    /// The metadata's container, as stored.
+    pub fn container(&self) -> &[u8] {
+        &self.container
+    }
+
+    /// The JSON text, after its container's digest was compared with the index.
+    pub fn json(&self) -> Result<Vec<u8>> {
+        let found = Digest::of(&self.container);
+        if found != self.index.metadata_digest() {
+            return Err(Error::malformed(
+                Part::Container,
+                self.index.metadata_offset(),
+                self.index.metadata_digest(),
+                found,
+            ));
+        }
+        container::decode(&self.container)
+    }
+
+    /// Reads a slot whose package nobody vouched for: to look inside, not to run. It yields no proof.
+    /// At most `cap` bytes come out.
+    pub fn unverified_slot(&self, index: u32, cap: u64) -> Result<SlotReader<'_>> {
+        let descriptor = self.descriptor(index)?;
+        SlotReader::unverified(&self.source, index, descriptor, cap)
+    }
+
+    /// The descriptor of a slot.
+    pub fn descriptor(&self, index: u32) -> Result<&Descriptor> {
+        self.table.get(index as usize).ok_or_else(|| {
+            Error::parameter(alloc::format!("there is no slot {index}: the package has {} slots", self.table.len()))
+        })
+    }
+}
+
+fn check_index(index: &Index, size: u64, trailer_offset: u64) -> Result<()> {
+    let at = trailer_offset + trailer::START_MAGIC.len() as u64;
+    let field = |name, expected: u64, found: u64| {
+        if expected == found { Ok(()) } else { Err(Error::malformed(Part::Index(name), at, expected, found)) }
+    };
+    if index.format_version() != FORMAT_VERSION {
+        let (expected, found) = (u64::from(FORMAT_VERSION), u64::from(index.format_version()));
+        return Err(Error::malformed(
+            Part::Index("format_version"),
+            at,
+            crate::error::Value::Hex(expected),
+            crate::error::Value::Hex(found),
+        ));
+    }
+    field("index_checksum", index.computed_checksum().into(), index.checksum().into())?;
+    field("package_size", size, index.package_size())?;
+    let table_size = u64::from(index.slot_count()) * slot::SIZE as u64;
+    if index.slot_count() > limits::SLOTS {
+        return Err(Error::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found: index.slot_count().into() });
+    }
+    field("slot_table_size", table_size, index.table_size())?;
+    if index.metadata_size() > limits::METADATA_READ {
+        return Err(Error::TooLarge {
+            what: "metadata in stored bytes",
+            allowed: limits::METADATA_READ,
+            found: index.metadata_size(),
+        });
+    }
+    // In file order, each part after the one before it, so that nothing overlaps.
+    let follows = |name, offset: u64, size: u64, after: u64| {
+        let end = offset.checked_add(size).filter(|end| offset >= after && *end <= trailer_offset);
+        let expected = || alloc::format!("{size} bytes between bytes {after} and {trailer_offset}");
+        end.ok_or_else(|| {
+            Error::malformed(Part::Index(name), at, expected(), alloc::format!("they begin at byte {offset}"))
+        })
+    };
+    let launcher_end = follows("launcher_size", 0, index.launcher_size(), 0)?;
+    let metadata_end = follows("metadata_offset", index.metadata_offset(), index.metadata_size(), launcher_end)?;
+    follows("slot_table_offset", index.table_offset(), index.table_size(), metadata_end)?;
+    Ok(())
+}
+
+fn check_descriptor(i: u32, descriptor: &Descriptor, index: &Index, trailer_offset: u64) -> Result<()> {
+    // Go's builder gives an empty slot the offset 0 (docs/format.md section 1).
+    if descriptor.size == 0 && descriptor.offset == 0 {
+        return Ok(());
+    }
+    let start = index.table_offset() + index.table_size();
+    let end = descriptor.offset.checked_add(descriptor.size);
+    if descriptor.offset >= start && end.is_some_and(|end| end <= trailer_offset) {
+        return Ok(());
+    }
+    let at = index.table_offset() + u64::from(i) * slot::SIZE as u64;
+    Err(Error::malformed(
+        Part::Descriptor(i, "offset"),
+        at,
+        alloc::format!("{} bytes between bytes {start} and {trailer_offset}", descriptor.size),
+        alloc::format!("they begin at byte {}", descriptor.offset),
+    ))
+}
+
+/// Reads a part whose size was checked against the limits and the file.
+fn read(source: &impl Source, offset: u64, size: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; size as usize];
+    source.read_exact_at(offset, &mut bytes)?;
+    Ok(bytes)
+}
+
+const _: () = assert!(index::SIZE + 8 == trailer::SIZE);
