@@ -1,1 +1,98 @@
-//! The launcher.
+//! What happens on the user's machine: open, verify, extract what is missing, prepare the workenv, start the app.
+//!
+//! ```text
+//!  own file ──> Package ──> Verified ──> Store (slots, once per machine) ──> Workenv ──> exec
+//!  [`start`]    pspf-core   pspf-core    [`store`]                          [`workenv`]  [`exec`]
+//! ```
+//!
+//! The same code is two things: the freestanding binary at the start of every package (no standard library, no
+//! libc), and a library that packer uses for its own `run`, `verify` and `extract`. It is quiet when all is well.
+//! No environment variable lowers what is verified.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+
+use pspf_core::{Package, Source, Verified};
+
+pub mod cache;
+pub mod environment;
+pub mod error;
+pub mod exec;
+pub mod extract;
+pub mod seal;
+pub mod store;
+pub mod sys;
+pub mod text;
+pub mod workenv;
+
+pub use error::{Error, Result};
+
+use environment::Environment;
+use exec::Command;
+
+/// What the kernel hands to a new process.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// The command line, the name that was typed first.
+    pub args: Vec<CString>,
+    /// The environment as `NAME=value`.
+    pub env: Vec<CString>,
+    /// AT_EXECFN: the path that was executed.
+    pub execfn: Option<CString>,
+    /// AT_SECURE: the file has more rights than the caller (setuid, capabilities).
+    pub secure: bool,
+}
+
+/// The launcher's whole life: it returns only when the app could not be started, with the exit code.
+pub fn start(start: Start) -> i32 {
+    let name = start.args.first().cloned().unwrap_or_default();
+    let error = match launch(start) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    sys::print_error(&alloc::format!("{}: {error}\n", alloc::string::String::from_utf8_lossy(name.as_bytes())));
+    error.exit_code()
+}
+
+fn launch(start: Start) -> Result<core::convert::Infallible> {
+    if start.secure {
+        return Err(Error::Refused {
+            what: "this package runs with more rights than its caller (setuid, setgid or file capabilities)".into(),
+            hint: "remove them: chmod u-s,g-s FILE; setcap -r FILE",
+        });
+    }
+    let file = sys::File::open_own(start.execfn.as_deref())?;
+    let package = Package::open(file).map_err(Error::Open)?;
+    let verified = package.verify().map_err(Error::Verify)?;
+    verified.check_launcher().map_err(Error::Verify)?;
+    let typed = start.args.first().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+    let env = Environment::from_strings(start.env.iter().map(|entry| entry.as_bytes()));
+    let args = start.args.iter().skip(1).map(|arg| arg.as_bytes().to_vec()).collect();
+    let command = prepare(&verified, typed, args, env)?;
+    drop(package);
+    Err(exec::replace_process(&command))
+}
+
+/// Makes sure that everything the app needs is on disk, and says what to execute. `typed` is the name by which
+/// the user called the package, `args` are what followed it, `env` is the caller's environment.
+pub fn prepare<S: Source>(
+    verified: &Verified<'_, S>,
+    typed: Vec<u8>,
+    args: Vec<Vec<u8>>,
+    env: Environment,
+) -> Result<Command> {
+    let cache = cache::Cache::open(&env)?;
+    let workenv = workenv::Workenv::prepare(verified, &cache)?;
+    let mut command = workenv.command(&verified.metadata().command)?;
+    command.args.extend(args);
+    command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
+    // The lock says that the workenv is in use; the app inherits it.
+    workenv.keep_lock()?;
+    Ok(command)
+}

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::codec::Stage;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::limits;
 use crate::placement::Placement;
 use crate::tree::{self, OutOfOrder, TreeHasher};
@@ -120,7 +120,7 @@ impl<'s> Reader<'s> {
         self.entries += 1;
         if self.entries > limits::ENTRIES {
             let found = self.entries;
-            return Err(Error::TooLarge { what: "entries of an archive", allowed: limits::ENTRIES, found });
+            return Err(ErrorKind::TooLarge { what: "entries of an archive", allowed: limits::ENTRIES, found }.into());
         }
         let Extension { path, link, size } = extension;
         let raw_path = path.unwrap_or(header.path);
@@ -172,11 +172,12 @@ impl<'s> Reader<'s> {
     /// The content of an extended header, which is small.
     fn extended(&mut self, header: &Header) -> Result<Vec<u8>> {
         if header.size > EXTENDED {
-            return Err(Error::TooLarge {
+            return Err(ErrorKind::TooLarge {
                 what: "extended header of an archive entry",
                 allowed: EXTENDED,
                 found: header.size,
-            });
+            }
+            .into());
         }
         let mut content = alloc::vec![0; header.size as usize];
         if !self.read(&mut content)? {
@@ -391,7 +392,12 @@ fn check_path(path: &str) -> Result<String> {
     let bad = |expected: &'static str, found: &'static str| Err(malformed(path, expected, found));
     if path.len() > limits::PATH {
         let found = path.len() as u64;
-        return Err(Error::TooLarge { what: "path of an archive entry in bytes", allowed: limits::PATH as u64, found });
+        return Err(ErrorKind::TooLarge {
+            what: "path of an archive entry in bytes",
+            allowed: limits::PATH as u64,
+            found,
+        }
+        .into());
     }
     let mut plain = path;
     while let Some(rest) = plain.strip_prefix("./") {

@@ -11,7 +11,7 @@ use crate::claims::{self, Chunks, Claims, SlotClaim, Succession};
 use crate::codec::{Stage, Stored};
 use crate::container;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::index::{Facts, HINTS, Hint};
 use crate::format::{Index, Operations, trailer};
 use crate::json::Value;
@@ -178,7 +178,7 @@ impl Builder {
     pub fn sign(self, key: &SecretKey, origin: KeyOrigin) -> Result<Head> {
         if self.slots.len() as u64 > u64::from(limits::SLOTS) {
             let found = self.slots.len() as u64;
-            return Err(Error::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found });
+            return Err(ErrorKind::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found }.into());
         }
         let public_key = key.public_key();
         let claims = self.claims(KeyId::of(&public_key), origin);
@@ -187,11 +187,12 @@ impl Builder {
         let metadata = Metadata::read(&document)?;
         let json = document.to_text();
         if json.len() as u64 > limits::METADATA_WRITTEN {
-            return Err(Error::TooLarge {
+            return Err(ErrorKind::TooLarge {
                 what: "metadata in bytes of JSON (fewer slots, or slots that are not compressed, need less)",
                 allowed: limits::METADATA_WRITTEN,
                 found: json.len() as u64,
-            });
+            }
+            .into());
         }
         let container = container::encode(json.as_bytes());
         let sizes = claims.slots.iter().map(|slot| slot.size);

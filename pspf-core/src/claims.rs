@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::digest::{Digest, Hex, read_hex};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
 use crate::format::index::{HINTS, Hint};
 use crate::format::{Descriptor, Operations, slot};
@@ -152,7 +152,7 @@ impl Claims {
         let slots = fields.objects("slots")?;
         if slots.len() as u64 > u64::from(limits::SLOTS) {
             let found = slots.len() as u64;
-            return Err(Error::TooLarge { what: "claimed slots", allowed: limits::SLOTS.into(), found });
+            return Err(ErrorKind::TooLarge { what: "claimed slots", allowed: limits::SLOTS.into(), found }.into());
         }
         Ok(Self {
             app_id: fields.opt_str("app_id")?.map(String::from),
@@ -298,7 +298,12 @@ impl Chunks {
         fields.only(&["original", "stored"])?;
         let original = fields.u64("original")?;
         if original > limits::CHUNK {
-            return Err(Error::TooLarge { what: "original size of a chunk", allowed: limits::CHUNK, found: original });
+            return Err(ErrorKind::TooLarge {
+                what: "original size of a chunk",
+                allowed: limits::CHUNK,
+                found: original,
+            }
+            .into());
         }
         // DEFLATE never needs more than five bytes for each 16 KiB that it cannot compress; twice that is generous.
         let most = original + original / 1024 + 64;

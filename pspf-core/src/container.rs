@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::codec::{Gzip, Stage, Stored};
-use crate::error::{Error, Part, Result};
+use crate::error::{ErrorKind, Part, Result};
 use crate::limits;
 
 /// The container of a package with claims.
@@ -66,7 +66,12 @@ pub fn decode(container: &[u8]) -> Result<Vec<u8>> {
         }
         let found = (json.len() + block.len()) as u64;
         if found > limits::METADATA_READ {
-            return Err(Error::TooLarge { what: "metadata in bytes of JSON", allowed: limits::METADATA_READ, found });
+            return Err(ErrorKind::TooLarge {
+                what: "metadata in bytes of JSON",
+                allowed: limits::METADATA_READ,
+                found,
+            }
+            .into());
         }
         json.extend_from_slice(block);
         let taken = block.len();

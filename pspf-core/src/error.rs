@@ -1,6 +1,7 @@
 //! Why a package was refused, grouped by who can mend it.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -10,10 +11,15 @@ use crate::sign::KeyId;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why a package could not be read, was refused, or could not be built.
+/// Why a package could not be read, was refused, or could not be built. One word in size; [`kind`](Self::kind) has
+/// the details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<ErrorKind>);
+
+/// The details of an [`Error`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ErrorKind {
     /// The environment: the bytes could not be read or written. Trying again may help.
     Source {
         /// Where in the file, in bytes.
@@ -122,48 +128,60 @@ pub enum Value {
 }
 
 impl Error {
-    /// Builds [`Error::Malformed`].
-    pub fn malformed(part: Part, at: u64, expected: impl Into<Value>, found: impl Into<Value>) -> Self {
-        Self::Malformed { part, at, expected: expected.into(), found: found.into() }
+    /// The details.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
     }
 
-    /// Builds [`Error::Malformed`] for a place in the JSON document.
+    /// Builds [`ErrorKind::Malformed`].
+    pub fn malformed(part: Part, at: u64, expected: impl Into<Value>, found: impl Into<Value>) -> Self {
+        ErrorKind::Malformed { part, at, expected: expected.into(), found: found.into() }.into()
+    }
+
+    /// Builds [`ErrorKind::Malformed`] for a place in the JSON document.
     pub fn json(path: impl Into<String>, expected: impl Into<Value>, found: impl Into<Value>) -> Self {
         Self::malformed(Part::Metadata(path.into()), 0, expected, found)
     }
 
-    /// Builds [`Error::Parameter`].
+    /// Builds [`ErrorKind::Parameter`].
     pub fn parameter(what: impl Into<Cow<'static, str>>) -> Self {
-        Self::Parameter { what: what.into() }
+        ErrorKind::Parameter { what: what.into() }.into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    #[cold]
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source { at, len, errno } => {
+        match self.kind() {
+            ErrorKind::Source { at, len, errno } => {
                 write!(f, "cannot read {len} bytes at byte {at}")?;
                 errno.map_or(Ok(()), |errno| write!(f, " (os error {errno})"))
             }
-            Self::NotAPackage { size } => {
+            ErrorKind::NotAPackage { size } => {
                 write!(f, "not a PSPF package: none of its {size} bytes is a PSPF/2025 index at the end")
             }
-            Self::Malformed { part, at, expected, found } => {
+            ErrorKind::Malformed { part, at, expected, found } => {
                 write!(f, "{part}")?;
                 if *at != 0 {
                     write!(f, ", at byte {at}")?;
                 }
                 write!(f, ": expected {expected}, found {found}")
             }
-            Self::Untrusted { key, reason } => {
+            ErrorKind::Untrusted { key, reason } => {
                 write!(f, "{reason}")?;
                 key.map_or(Ok(()), |key| write!(f, " (key {key})"))
             }
-            Self::TooLarge { what, allowed, found } => {
+            ErrorKind::TooLarge { what, allowed, found } => {
                 write!(f, "{what}: at most {allowed} allowed, found {found}")
             }
-            Self::Unsupported { what } => write!(f, "this build does not read {what}"),
-            Self::Parameter { what } => f.write_str(what),
+            ErrorKind::Unsupported { what } => write!(f, "this build does not read {what}"),
+            ErrorKind::Parameter { what } => f.write_str(what),
         }
     }
 }

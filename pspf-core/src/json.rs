@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::limits;
 
 /// A JSON value. Objects keep the order of their keys.
@@ -195,11 +195,12 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value<'a>> {
         if depth >= limits::JSON_DEPTH {
-            return Err(Error::TooLarge {
+            return Err(ErrorKind::TooLarge {
                 what: "depth of the JSON",
                 allowed: limits::JSON_DEPTH as u64,
                 found: depth as u64 + 1,
-            });
+            }
+            .into());
         }
         self.skip_space();
         match self.peek() {
@@ -508,7 +509,7 @@ mod tests {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(parse(nested(limits::JSON_DEPTH).as_bytes()).is_ok());
         let error = parse(nested(100_000).as_bytes()).unwrap_err();
-        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{error}");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub mod tree;
 pub mod verify;
 
 pub use digest::Digest;
-pub use error::{Error, Part, Result};
+pub use error::{Error, ErrorKind, Part, Result};
 pub use package::Package;
 pub use slot::{Proof, SlotReader};
 pub use source::Source;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::claims::Found;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fields::Fields;
 use crate::format::Operations;
 use crate::json::Value;
@@ -166,7 +166,7 @@ impl Metadata {
         let slots = root.objects("slots")?;
         if slots.len() as u64 > u64::from(limits::SLOTS) {
             let found = slots.len() as u64;
-            return Err(Error::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found });
+            return Err(ErrorKind::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found }.into());
         }
         let launcher = match root.opt_object("launcher")? {
             Some(launcher) => launcher.opt_u64("size")?.map(|size| (size, checksum(&launcher))),

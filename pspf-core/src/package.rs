@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::container;
 use crate::digest::Digest;
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::{Descriptor, FORMAT_VERSION, Index, index, slot, trailer};
 use crate::limits;
 use crate::slot::SlotReader;
@@ -25,14 +25,14 @@ pub struct Package<S> {
 impl<S: Source> Package<S> {
     /// Finds the index at the end of the file and checks that everything it names lies inside the file.
     ///
-    /// Fails with [`Error::NotAPackage`] when there is no index, and with [`Error::Malformed`] or
-    /// [`Error::TooLarge`] naming the field when there is one that cannot be.
+    /// Fails with [`Error`] when there is no index, and with [`Error`] or
+    /// [`Error`] naming the field when there is one that cannot be.
     pub fn open(source: S) -> Result<Self> {
         let size = source.len();
-        let trailer_offset = size.checked_sub(trailer::SIZE as u64).ok_or(Error::NotAPackage { size })?;
+        let trailer_offset = size.checked_sub(trailer::SIZE as u64).ok_or(ErrorKind::NotAPackage { size })?;
         let mut block = Box::new([0; trailer::SIZE]);
         source.read_exact_at(trailer_offset, &mut *block)?;
-        let index = trailer::index_of(&block).ok_or(Error::NotAPackage { size })?;
+        let index = trailer::index_of(&block).ok_or(ErrorKind::NotAPackage { size })?;
         let index = Box::new(Index::from_block(*index));
         check_index(&index, size, trailer_offset)?;
 
@@ -113,15 +113,21 @@ fn check_index(index: &Index, size: u64, trailer_offset: u64) -> Result<()> {
     field("package_size", size, index.package_size())?;
     let table_size = u64::from(index.slot_count()) * slot::SIZE as u64;
     if index.slot_count() > limits::SLOTS {
-        return Err(Error::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found: index.slot_count().into() });
+        return Err(ErrorKind::TooLarge {
+            what: "slots",
+            allowed: limits::SLOTS.into(),
+            found: index.slot_count().into(),
+        }
+        .into());
     }
     field("slot_table_size", table_size, index.table_size())?;
     if index.metadata_size() > limits::METADATA_READ {
-        return Err(Error::TooLarge {
+        return Err(ErrorKind::TooLarge {
             what: "metadata in stored bytes",
             allowed: limits::METADATA_READ,
             found: index.metadata_size(),
-        });
+        }
+        .into());
     }
     // In file order, each part after the one before it, so that nothing overlaps.
     let follows = |name, offset: u64, size: u64, after: u64| {

@@ -9,7 +9,7 @@ use core::fmt;
 use ed25519_compact::{PublicKey, Signature};
 
 use crate::digest::{Digest, Hex};
-use crate::error::{Distrust, Error, Result};
+use crate::error::{Distrust, ErrorKind, Result};
 
 /// The first 16 bytes of SHA-256 of a public key: what people compare. It picks a key, it proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +34,12 @@ pub struct SecretKey(ed25519_compact::KeyPair);
 pub fn verify(public_key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Result<()> {
     let key = Some(KeyId::of(public_key));
     if *signature == [0; 64] {
-        return Err(Error::Untrusted { key: None, reason: Distrust::Unsigned });
+        return Err(ErrorKind::Untrusted { key: None, reason: Distrust::Unsigned }.into());
     }
     if !is_canonical(public_key) || has_small_order(public_key) {
-        return Err(Error::Untrusted { key, reason: Distrust::WeakKey });
+        return Err(ErrorKind::Untrusted { key, reason: Distrust::WeakKey }.into());
     }
-    let bad = Error::Untrusted { key, reason: Distrust::BadSignature };
+    let bad = ErrorKind::Untrusted { key, reason: Distrust::BadSignature }.into();
     let Some(r) = signature.first_chunk::<32>() else { return Err(bad) };
     if !is_canonical(r) || has_small_order(r) {
         return Err(bad);
@@ -183,7 +183,7 @@ mod tests {
         let mut signature = [0; 64];
         signature[0] = 1;
         let error = verify(&identity, &signature, b"anything").unwrap_err();
-        assert!(matches!(error, Error::Untrusted { reason: Distrust::WeakKey, .. }));
+        assert!(matches!(error.kind(), ErrorKind::Untrusted { reason: Distrust::WeakKey, .. }));
     }
 
     #[test]
@@ -199,7 +199,11 @@ mod tests {
             for sign in [0, 0x80] {
                 key[31] = key[31] & 0x7f | sign;
                 let error = verify(&key, &[1; 64], b"x").unwrap_err();
-                assert!(matches!(error, Error::Untrusted { reason: Distrust::WeakKey, .. }), "{}", Hex(&key));
+                assert!(
+                    matches!(error.kind(), ErrorKind::Untrusted { reason: Distrust::WeakKey, .. }),
+                    "{}",
+                    Hex(&key)
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use crate::claims::SlotClaim;
 use crate::codec::{self, Stage};
 use crate::digest::Digest;
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::Descriptor;
 use crate::source::Source;
 
@@ -83,7 +83,7 @@ impl<'a> SlotReader<'a> {
         let ready = self.stage.fill()?;
         let found = self.consumed.saturating_add(ready.len() as u64);
         if found > self.cap {
-            return Err(Error::TooLarge { what: "what a slot inflates to", allowed: self.cap, found });
+            return Err(ErrorKind::TooLarge { what: "what a slot inflates to", allowed: self.cap, found }.into());
         }
         Ok(ready)
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 
 /// Bytes that can be read at any offset: a slice, a file, a memory map.
 ///
@@ -26,7 +26,7 @@ pub trait Source {
         while done < buf.len() {
             let at = offset + done as u64;
             match self.read_at(at, &mut buf[done..])? {
-                0 => return Err(Error::Source { at, len: (buf.len() - done) as u64, errno: None }),
+                0 => return Err(ErrorKind::Source { at, len: (buf.len() - done) as u64, errno: None }.into()),
                 // A source that claims to have read more than it was asked for must not make us index past the end.
                 read => done = (done + read).min(buf.len()),
             }
@@ -84,7 +84,8 @@ impl Sink for Vec<u8> {
 
 #[cfg(feature = "std")]
 mod with_std {
-    use super::{Error, Result, Sink, Source};
+    use super::{Result, Sink, Source};
+    use crate::error::ErrorKind;
 
     impl Source for std::fs::File {
         fn len(&self) -> u64 {
@@ -105,7 +106,12 @@ mod with_std {
                     Ok(read) => return Ok(read),
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        return Err(Error::Source { at: offset, len: buf.len() as u64, errno: error.raw_os_error() });
+                        return Err(ErrorKind::Source {
+                            at: offset,
+                            len: buf.len() as u64,
+                            errno: error.raw_os_error(),
+                        }
+                        .into());
                     }
                 }
             }
@@ -114,10 +120,8 @@ mod with_std {
 
     impl<W: std::io::Write> Sink for W {
         fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-            std::io::Write::write_all(self, bytes).map_err(|error| Error::Source {
-                at: 0,
-                len: bytes.len() as u64,
-                errno: error.raw_os_error(),
+            std::io::Write::write_all(self, bytes).map_err(|error| {
+                ErrorKind::Source { at: 0, len: bytes.len() as u64, errno: error.raw_os_error() }.into()
             })
         }
     }

@@ -23,7 +23,7 @@ use crate::claims::Claims;
 use crate::codec::{Stage, Stored};
 use crate::container;
 use crate::digest::Digest;
-use crate::error::{Distrust, Error, Part, Result};
+use crate::error::{Distrust, Error, ErrorKind, Part, Result};
 use crate::format::index::{Facts, field_at as index_field_at};
 use crate::format::{Index, slot, trailer};
 use crate::json;
@@ -217,8 +217,8 @@ pub fn report<S: Source>(package: &Package<S>, progress: &mut dyn FnMut(u64)) ->
     let verified = match package.verify() {
         Ok(verified) => verified,
         Err(error) => {
-            let name = match error {
-                Error::Untrusted { .. } => "signature",
+            let name = match error.kind() {
+                ErrorKind::Untrusted { .. } => "signature",
                 _ => "metadata and layout",
             };
             report.checks.push(Check { name: name.into(), outcome: Err(error) });
@@ -256,7 +256,7 @@ fn check_claims<S: Source>(package: &Package<S>, metadata: &Metadata, claims: &C
     let index = package.index();
     let key = KeyId::of(&index.public_key());
     if claims.key_id != key {
-        return Err(Error::Untrusted { key: Some(key), reason: Distrust::OtherKey });
+        return Err(ErrorKind::Untrusted { key: Some(key), reason: Distrust::OtherKey }.into());
     }
     if container::decode_canonical(package.container()).is_none() {
         return Err(Error::malformed(

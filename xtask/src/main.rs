@@ -1,1 +1,70 @@
-fn main() {}
+//! The commands that people type: `cargo xtask <task>`.
+
+mod install;
+mod project;
+mod size;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+struct Task {
+    name: &'static str,
+    run: fn(&[String]) -> Result<()>,
+    usage: &'static str,
+    help: &'static str,
+}
+
+const TASKS: &[Task] = &[
+    Task {
+        name: "test",
+        run: test::run,
+        usage: "test [--install] [--full]",
+        help: "Check formatting, lints, documentation, builds without std and licences, then run every test.\n\
+               --install first installs what the tests need, and says what; without it, what is missing is\n\
+               skipped by name. With it, or with CI=true, whatever would be skipped fails.\n\
+               --full takes more samples where a test samples.",
+    },
+    Task {
+        name: "size",
+        run: size::run,
+        usage: "size",
+        help: "Build the Linux launcher and show what it weighs; fail above the limit of 128 KiB.",
+    },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some(name) = args.first() else { bail!("a task is needed\n\n{}", help()) };
+    if ["help", "--help", "-h"].contains(&name.as_str()) {
+        println!("{}", help());
+        return Ok(());
+    }
+    match TASKS.iter().find(|task| task.name == name) {
+        Some(task) => (task.run)(&args[1..]),
+        None => bail!("there is no task {name:?}\n\n{}", help()),
+    }
+}
+
+fn help() -> String {
+    let mut text = "Usage: cargo xtask TASK\n".to_owned();
+    for task in TASKS {
+        text.push_str(&format!("\n  {}\n", task.usage));
+        for line in task.help.lines() {
+            text.push_str(&format!("      {line}\n"));
+        }
+    }
+    text
+}

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::claims::Chunks;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::{Operation, Operations};
 use crate::source::Source;
 
@@ -45,7 +45,7 @@ pub fn open<'a>(
     for step in steps.iter().rev() {
         stage = match step {
             Operation::Gzip => Box::new(Gzip::new(stage, part.clone())),
-            other => return Err(Error::Unsupported { what: other.name().into() }),
+            other => return Err(ErrorKind::Unsupported { what: other.name().into() }.into()),
         };
     }
     Ok(stage)

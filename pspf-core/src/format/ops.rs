@@ -5,7 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 
 /// One step of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ impl Operations {
     }
 
     /// The steps, first applied first. An unknown step, a step after the end, or a `tar` that is not the first
-    /// step is [`Error::Unsupported`].
+    /// step is [`Error`].
     pub fn steps(self) -> Result<Vec<Operation>> {
         let codes = self.0.to_le_bytes();
         let used = codes.iter().position(|code| *code == 0).unwrap_or(codes.len());
@@ -60,7 +60,7 @@ impl Operations {
         let steps = steps.filter(|steps| {
             codes[used..].iter().all(|code| *code == 0) && !steps.iter().skip(1).any(|step| *step == Operation::Tar)
         });
-        steps.ok_or_else(|| Error::Unsupported { what: alloc::format!("the operation chain {:#x}", self.0) })
+        steps.ok_or_else(|| ErrorKind::Unsupported { what: alloc::format!("the operation chain {:#x}", self.0) }.into())
     }
 
     /// True when the slot is an archive of several files.

@@ -1,0 +1,1 @@
+"""Says where it runs, repeats its arguments, and exits as told."""

@@ -1,0 +1,199 @@
+//! Command lines and placeholders (docs/format.md section 4).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Splits a command line into words: blanks separate, quotes group, a backslash takes the next character as it
+/// is (inside double quotes only before `"` and `\`). `None` when a quote is not closed.
+///
+/// Splitting comes before [`fill`], so that no placeholder's value is ever split.
+pub fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next()? {
+                        '\'' => break,
+                        character => word.push(character),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match characters.next()? {
+                        '"' => break,
+                        '\\' if matches!(characters.peek(), Some('"' | '\\')) => word.extend(characters.next()),
+                        character => word.push(character),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(characters.next()?),
+            character => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    Some(words)
+}
+
+/// The command line that [`words`] splits into these words.
+pub fn quote(words: &[String]) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_-./:{}=@%+,".contains(character);
+    let mut line = String::new();
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        if !word.is_empty() && word.chars().all(plain) {
+            line.push_str(word);
+        } else {
+            line.push('\'');
+            line.push_str(&word.replace('\'', "'\\''"));
+            line.push('\'');
+        }
+    }
+    line
+}
+
+/// The values of placeholders.
+#[derive(Debug, Clone, Copy)]
+pub struct Placeholders<'a> {
+    /// `{workenv}`
+    pub workenv: &'a [u8],
+    /// `{package_name}`
+    pub package_name: &'a str,
+    /// `{version}`
+    pub version: &'a str,
+    /// `{slot:N}`: the targets of the slots, below the workenv.
+    pub slots: &'a [String],
+}
+
+/// Fills placeholders in, once: what a value brings along is never looked at again. Braces around anything else
+/// stay as they are.
+pub fn fill(text: &str, values: &Placeholders<'_>) -> Vec<u8> {
+    let mut filled = Vec::with_capacity(text.len() + values.workenv.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        filled.extend_from_slice(&rest.as_bytes()[..open]);
+        rest = &rest[open..];
+        let close = rest.find('}');
+        let value = close.and_then(|close| value_of(&rest[1..close], values));
+        match (value, close) {
+            (Some(value), Some(close)) => {
+                filled.extend_from_slice(&value);
+                rest = &rest[close + 1..];
+            }
+            _ => {
+                filled.push(b'{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled.extend_from_slice(rest.as_bytes());
+    filled
+}
+
+/// True when `name` matches a pattern in which `*` stands for any characters and `?` for one.
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    // The last star and where in `name` it stopped, to come back to when what follows it does not fit.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((star_p, star_n)) => {
+                    p = star_p + 1;
+                    n = star_n + 1;
+                    star = Some((star_p, n));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+fn value_of(name: &str, values: &Placeholders<'_>) -> Option<Vec<u8>> {
+    match name {
+        "workenv" => Some(values.workenv.to_vec()),
+        "package_name" => Some(values.package_name.into()),
+        "version" => Some(values.version.into()),
+        _ => {
+            let index: usize = name.strip_prefix("slot:")?.parse().ok()?;
+            let target = pspf_core::placement::relative(values.slots.get(index)?);
+            Some(if target.is_empty() {
+                values.workenv.to_vec()
+            } else {
+                crate::sys::join(values.workenv, target.as_bytes())
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use std::vec;
+
+    #[test]
+    fn words_are_split_at_blanks_and_kept_together_by_quotes() {
+        let split = |line| words(line).unwrap();
+        assert_eq!(split("  a  b\tc "), ["a", "b", "c"]);
+        assert_eq!(
+            split(r#"sh -c 'echo "x y"' "a\"b" c\ d '' e'f'g"#),
+            ["sh", "-c", "echo \"x y\"", "a\"b", "c d", "", "efg"]
+        );
+        assert_eq!(words("'open"), None);
+        assert_eq!(words("\\"), None);
+    }
+
+    #[test]
+    fn what_is_quoted_is_split_back_into_the_same_words() {
+        let all: Vec<String> = ["a b", "", "'", "\"\\", "{workenv}/bin/x", "$(x)"].map(|word| word.to_string()).into();
+        assert_eq!(words(&quote(&all)).unwrap(), all);
+    }
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        let slots = vec!["{workenv}/data".to_string(), "x/y".to_string(), "{workenv}".to_string()];
+        let values = Placeholders { workenv: b"/w {version}", package_name: "app", version: "1", slots: &slots };
+        let filled = |text| String::from_utf8(fill(text, &values)).unwrap();
+        assert_eq!(
+            filled("{workenv}/bin:{slot:0}:{slot:1}:{slot:2}"),
+            "/w {version}/bin:/w {version}/data:/w {version}/x/y:/w {version}"
+        );
+        assert_eq!(filled("{package_name}-{version}"), "app-1");
+        assert_eq!(filled("{slot:9} {other} { {{version}}"), "{slot:9} {other} { {1}");
+    }
+
+    #[test]
+    fn globs_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("PYTHON*", "PYTHONPATH", true),
+            ("PYTHON*", "MYPYTHON", false),
+            ("*_KEY", "A_KEY", true),
+            ("*_KEY", "A_KEYS", false),
+            ("A?C", "ABC", true),
+            ("A?C", "AC", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}

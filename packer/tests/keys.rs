@@ -1,0 +1,89 @@
+//! Keys: made on request, made once when there is none, and never readable by others.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use common::{Finish as _, Scratch};
+
+#[test]
+fn keygen_writes_a_private_key_for_its_owner_alone() {
+    let scratch = Scratch::new();
+    let keys = scratch.join("new/keys");
+    common::packer().arg("keygen").arg("--out-dir").arg(&keys).finish().exits(0);
+    let private = keys.join("flavor-private.key");
+    let public = keys.join("flavor-public.key");
+    assert_eq!(mode(&private), 0o600);
+    assert!(fs::read_to_string(&private).unwrap().starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    assert!(fs::read_to_string(&public).unwrap().starts_with("-----BEGIN PUBLIC KEY-----\n"));
+}
+
+#[test]
+fn keygen_never_overwrites_a_key() {
+    let scratch = Scratch::new();
+    let keygen = || common::packer().arg("keygen").arg("--out-dir").arg(&*scratch).finish();
+    keygen().exits(0);
+    let first = fs::read(scratch.join("flavor-private.key")).unwrap();
+    let refusal = keygen();
+    assert_ne!(refusal.code(), Some(0), "{refusal}");
+    assert_eq!(fs::read(scratch.join("flavor-private.key")).unwrap(), first);
+}
+
+#[test]
+fn without_a_key_packer_makes_one_keeps_it_and_says_so_once() {
+    if common::hello().is_none() {
+        return; // There is no interpreter; that test has said so.
+    }
+    let _heavy = common::heavy();
+    let scratch = Scratch::new();
+    let config = scratch.dir("config");
+    let data = scratch.dir("data");
+    let pack = |name: &str| {
+        let package = scratch.join(name);
+        let mut pack = common::packer();
+        pack.arg("pack").arg("--manifest").arg(common::source_of("hello-cli")).arg("--output").arg(&package);
+        pack.env("XDG_CONFIG_HOME", &config)
+            .env("XDG_DATA_HOME", &data)
+            .env("UV_PYTHON_INSTALL_DIR", managed_pythons());
+        if let Some(python) = std::env::var_os("PSPF_TEST_PYTHON") {
+            pack.arg("--python").arg(python);
+        }
+        let finished = pack.finish().exits(0);
+        (format!("{}{}", finished.stdout(), finished.stderr()), key_of(&package))
+    };
+    let (first, first_key) = pack("first.psp");
+    let kept: Vec<PathBuf> = [&config, &data]
+        .into_iter()
+        .flat_map(|root| common::snapshot(root).into_keys().map(|path| root.join(path)))
+        .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY")))
+        .collect();
+    let [private] = &*kept else { panic!("one kept private key was expected, not {kept:?}; packer said\n{first}") };
+    assert_eq!(mode(private), 0o600);
+    let place = private.parent().unwrap().to_str().unwrap();
+    assert!(first.contains(place), "the place of the new key, {place}, was expected in\n{first}");
+
+    let (second, second_key) = pack("second.psp");
+    assert!(!second.contains(place), "it is told once only, but the second time packer said\n{second}");
+    assert_eq!(first_key, second_key);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The public key in the index.
+fn key_of(package: &Path) -> Vec<u8> {
+    let bytes = fs::read(package).unwrap();
+    bytes[bytes.len() - 8196 + 64..][..32].to_vec()
+}
+
+/// Where uv keeps interpreters, so that a changed XDG_DATA_HOME does not hide them.
+fn managed_pythons() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    variable("UV_PYTHON_INSTALL_DIR")
+        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("uv/python")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share/uv/python")))
+        .unwrap_or_default()
+}

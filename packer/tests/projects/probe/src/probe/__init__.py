@@ -1,0 +1,1 @@
+"""Looks around inside a package, for the tests."""

@@ -1,0 +1,112 @@
+//! `cargo xtask test`: everything that has to hold before a change is good.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::install::{self, Tools};
+use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_freestanding};
+use crate::size;
+use crate::steps::{Outcome, Steps};
+
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
+/// Feature sets that somebody builds: the launcher's, the packer's, and what lies between.
+const FEATURE_SETS: &[(&str, &[&str])] =
+    &[("pspf-core", &["", "std", "build", "std,build"]), ("launcher", &["", "std"])];
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let (mut install, mut full) = (false, false);
+    for arg in args {
+        match arg.as_str() {
+            "--install" => install = true,
+            "--full" => full = true,
+            other => bail!("test does not know {other:?}; it takes --install and --full"),
+        }
+    }
+    let strict = install || std::env::var_os("CI").is_some_and(|value| value == "true");
+    let mut steps = Steps::new(strict);
+    if install {
+        steps.step("install what the tests need", || install::install().map(|()| Outcome::Done));
+    }
+    let tools = Tools::find();
+
+    steps.step("formatting", || formatting(&tools));
+    steps.step("lints", || lints(&tools));
+    steps.step("lints of every feature set", || lints_of_features(&tools));
+    steps.step("documentation", documentation);
+    steps.step("no std: the launcher links without it", || size::run(&[]).map(|()| Outcome::Done));
+    steps.step("licences, bans and sources", || licences(&tools));
+    steps.step("tests of the launcher's runtime", || {
+        let args = ["test", "--locked", "--target", LAUNCHER_TARGET, "--features", "selfcheck"];
+        done(&mut cargo_freestanding(&args))
+    });
+    let skipped = project::target().join("skipped-tests");
+    let _ = fs::remove_file(&skipped);
+    steps.step("tests", || {
+        let mut tests = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+        tests.env("PSPF_TEST_SKIPPED", &skipped);
+        done(tools.tell(&mut tests, strict, full))
+    });
+    for line in fs::read_to_string(&skipped).unwrap_or_default().lines() {
+        let (test, reason) = line.split_once(": ").unwrap_or((line, "no reason was given"));
+        steps.skipped(test, reason);
+    }
+    steps.finish()
+}
+
+fn formatting(tools: &Tools) -> Result<Outcome> {
+    if let Some(reason) = tools.lacks_component("fmt") {
+        return Ok(Outcome::Skipped(reason));
+    }
+    project::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    done(&mut cargo_freestanding(&["fmt", "--check"]))
+}
+
+fn lints(tools: &Tools) -> Result<Outcome> {
+    if let Some(reason) = tools.lacks_component("clippy") {
+        return Ok(Outcome::Skipped(reason));
+    }
+    let args = ["clippy", "--locked", "--workspace", "--all-targets"];
+    project::run(cargo(&args).args(DENY_WARNINGS))?;
+    let args = ["clippy", "--locked", "--target", LAUNCHER_TARGET, "--all-targets", "--features", "selfcheck"];
+    done(cargo_freestanding(&args).args(DENY_WARNINGS))
+}
+
+fn lints_of_features(tools: &Tools) -> Result<Outcome> {
+    if let Some(reason) = tools.lacks_component("clippy") {
+        return Ok(Outcome::Skipped(reason));
+    }
+    for (package, sets) in FEATURE_SETS {
+        for features in *sets {
+            let args = ["clippy", "--locked", "--package", package, "--no-default-features", "--features", features];
+            project::run(cargo(&args).args(DENY_WARNINGS))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn documentation() -> Result<Outcome> {
+    let strict = |mut command: Command| project::run(command.env("RUSTDOCFLAGS", "-D warnings"));
+    strict(cargo(&["doc", "--locked", "--workspace", "--no-deps"]))?;
+    strict(cargo_freestanding(&["doc", "--locked", "--no-deps", "--lib", "--target", LAUNCHER_TARGET]))?;
+    Ok(Outcome::Done)
+}
+
+fn licences(tools: &Tools) -> Result<Outcome> {
+    let Some(cargo_deny) = &tools.cargo_deny else {
+        return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
+    };
+    for manifest in [project::root(), project::freestanding()] {
+        let mut deny = Command::new(cargo_deny);
+        deny.arg("--manifest-path").arg(manifest.join("Cargo.toml"));
+        deny.arg("--config").arg(project::root().join("deny.toml")).arg("--locked");
+        project::run(deny.args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn done(command: &mut Command) -> Result<Outcome> {
+    project::run(command).map(|()| Outcome::Done)
+}
