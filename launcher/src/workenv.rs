@@ -218,7 +218,7 @@ impl Workenv {
         }
         let values = self.placeholders();
         for (path, target) in &metadata.workenv.links {
-            link(dir, relative(path), &text::fill(target, &values))?;
+            link(dir, relative(path), &link_target(relative(path), target, &values))?;
         }
         for command in &metadata.setup {
             match command {
@@ -359,6 +359,19 @@ fn walk(dir: &Dir, path: &str, make: bool) -> Result<Dir> {
 fn parent_of<'p>(dir: &Dir, path: &'p str) -> Result<(Dir, &'p str)> {
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
     Ok((walk(dir, parent, true)?, name))
+}
+
+/// What a link at `path` below the workenv says to lead to `target`. Inside the workenv it is relative, so that it holds
+/// before the workenv is in its place.
+fn link_target(path: &str, target: &str, values: &Placeholders<'_>) -> Vec<u8> {
+    match target.strip_prefix("{workenv}/") {
+        Some(inside) => {
+            let mut up = "../".repeat(path.matches('/').count()).into_bytes();
+            up.extend(text::fill(inside, values));
+            up
+        }
+        None => text::fill(target, values),
+    }
 }
 
 fn link(dir: &Dir, path: &str, target: &[u8]) -> Result<()> {

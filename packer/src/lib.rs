@@ -1,8 +1,23 @@
 //! Turns an application into one signed native executable: the library behind the `packer` command.
+//!
+//! ```text
+//! manifest ──> python (three trees) ──> slots (tar.gz) ──> pack (sign, write, verify, rename)
+//!
+//! package_file ──> inspect, extract, run: what is done with a finished package
+//! ```
 
 pub mod error;
+pub mod extract;
+pub mod inspect;
+pub mod keys;
+pub mod launchers;
 pub mod manifest;
+pub mod pack;
+pub mod package_file;
+pub mod places;
 pub mod progress;
 pub mod python;
+pub mod run;
+pub mod slots;
 
 pub use error::{Error, Kind, Result};

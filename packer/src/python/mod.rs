@@ -1,1 +1,204 @@
 //! Python projects: interpreter, dependencies and project become three directory trees.
+//!
+//! [`stage`] does everything that must not happen on the user's machine: it finds an interpreter and makes it
+//! independent of this one, installs what the project depends on, builds the project, compiles all of it, and lays
+//! out the private environment that the launcher will write at the first start. What it answers with is ordinary
+//! files and plain data; the same project gives the same trees.
+//!
+//! | step | module | result |
+//! |---|---|---|
+//! | which Python | [`interpreter`](Interpreter) | an interpreter on this machine |
+//! | the project | `project`, `plain` | `application-code`, a site directory |
+//! | what it depends on | `dependencies` | `python-environment`, a site directory |
+//! | what it starts | `entry` | entry points that exist |
+//! | the interpreter | `runtime`, `libraries`, `elf` | `python-runtime`, a prefix without links |
+//! | byte code | `compile` | `.pyc` files, the same on every run |
+//! | where it runs | [`Workenv`] | directories, files, links, command |
+
+mod archive;
+mod cache;
+mod command;
+mod compile;
+mod dependencies;
+mod elf;
+mod entry;
+mod interpreter;
+mod libraries;
+mod parallel;
+mod plain;
+mod project;
+mod runtime;
+mod site;
+mod tree;
+mod uv;
+mod workenv;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::manifest::{Manifest, Script};
+use crate::progress::Progress;
+
+pub use interpreter::{Interpreter, Origin};
+pub use workenv::{Workenv, WorkenvFile};
+
+/// What to stage, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The project.
+    pub manifest: &'a Manifest,
+    /// The interpreter that the user names (`--python`): a prefix, an executable or an archive.
+    pub python: Option<&'a Path>,
+    /// An empty directory of the caller's, which it deletes when the package is written.
+    pub stage: &'a Path,
+    /// The packer's cache; it need not exist yet. Trees in it are shared by all packs and must not be changed.
+    pub cache: &'a Path,
+}
+
+/// A project that is ready to be packed.
+#[derive(Debug)]
+pub struct Staged {
+    /// What the package is called.
+    pub name: String,
+    /// The project's version, from the manifest or from its build backend.
+    pub version: String,
+    /// The interpreter that is in [`runtime`](Self::runtime).
+    pub python: Interpreter,
+    /// The slot `python-runtime`.
+    pub runtime: Tree,
+    /// The slot `python-environment`; empty when there are no dependencies.
+    pub environment: Tree,
+    /// The slot `application-code`.
+    pub application: Tree,
+    /// What the launcher makes around the slots.
+    pub workenv: Workenv,
+    /// The highest glibc version that anything in the three trees needs.
+    pub glibc: Option<(u32, u32)>,
+    /// Shared libraries that the user's machine must have besides glibc, since extension modules of dependencies
+    /// expect them: most often `libstdc++.so.6` and `libgcc_s.so.1`.
+    pub libraries: BTreeSet<String>,
+    /// The package's commands: name to `module:function`.
+    pub entry_points: BTreeMap<String, String>,
+}
+
+/// A finished directory tree: no symbolic links, modes 0644 and 0755.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// Its root.
+    pub path: PathBuf,
+    /// Names the tree's content, so that what is made of it can be cached; `None` when it is made for this pack only.
+    pub key: Option<String>,
+}
+
+/// Turns the project of `request` into trees. Nothing is written but below the stage and the cache.
+pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
+    let Request { manifest, stage, .. } = *request;
+    // Programs are started in other directories.
+    let cache = &std::path::absolute(request.cache).unwrap_or_else(|_| request.cache.to_path_buf());
+    let stage = &std::path::absolute(stage).unwrap_or_else(|_| stage.to_path_buf());
+    let request = &Request { stage, cache, ..*request };
+
+    progress.stage("looking for Python", None);
+    let tools = uv::Tools::new(cache);
+    let interpreter = interpreter::select(request, &tools, progress)?;
+    progress.note(&format!("Python {} {} ({})", interpreter.version, interpreter.origin, interpreter.prefix.display()));
+
+    let source = stage.join("source");
+    project::copy_source(manifest, &source, &[stage, cache], progress)?;
+    // Most of the work on the interpreter needs only a guess at what the app will import.
+    let guess = project::extras(&source, None, progress)?;
+    let shelf = cache.join("runtimes");
+    let (runtime, built) = parallel::both(
+        progress,
+        |progress| runtime::prepare(&interpreter, guess, &shelf, progress),
+        |progress| build(request, &interpreter, &tools, &source, progress),
+    )?;
+    let Built { project, environment, scripts, command } = built;
+    let extras = project::extras(&project.site, Some(environment.path()), progress)?;
+    let runtime = if extras == guess { runtime } else { runtime::prepare(&interpreter, extras, &shelf, progress)? };
+    let program = runtime.path.join("bin").join(&interpreter.name);
+    let environment = match site::share_a_package(&project.site, environment.path())? {
+        Some(package) => {
+            progress.note(&format!("project and dependencies share the package {package}, so they share a slot"));
+            tree::merge(environment.path(), &project.site)?;
+            let empty = stage.join("environment");
+            tree::make_directory(&empty)?;
+            Tree { path: empty, key: None }
+        }
+        None => dependencies::finish(environment, &runtime, &program, progress)?,
+    };
+    progress.stage("compiling the project", None);
+    compile::compile(&program, &project.site, workenv::APPLICATION, None, progress)?;
+    tree::even_out(&project.site)?;
+
+    let data = [
+        (workenv::APPLICATION, site::data(&project.site)?),
+        (workenv::ENVIRONMENT, site::data(&environment.path)?),
+        (workenv::RUNTIME, runtime::scripts(&runtime.path)?),
+    ];
+    let mut glibc = None;
+    for tree in [&runtime.path, &environment.path, &project.site] {
+        glibc = glibc.max(elf::glibc_floor(tree)?);
+    }
+    let libraries = libraries::expected_of_the_machine(&[&environment.path, &project.site], &runtime.path)?;
+    let entry_points =
+        scripts.iter().chain([&command]).map(|script| (script.name.clone(), script.entry_point.to_string())).collect();
+    Ok(Staged {
+        name: manifest.package_name().to_owned(),
+        version: project.version,
+        workenv: workenv::lay_out(&interpreter, &command, &scripts, &data),
+        python: interpreter,
+        runtime,
+        environment,
+        application: Tree { path: project.site, key: None },
+        glibc,
+        libraries,
+        entry_points,
+    })
+}
+
+/// Project and dependencies, installed but not compiled.
+struct Built {
+    project: project::Project,
+    environment: tempfile::TempDir,
+    scripts: Vec<Script>,
+    command: Script,
+}
+
+fn build(
+    request: &Request<'_>,
+    interpreter: &Interpreter,
+    tools: &uv::Tools<'_>,
+    source: &Path,
+    progress: &dyn Progress,
+) -> Result<Built> {
+    let Request { manifest, stage, cache, .. } = *request;
+    let installer = dependencies::Installer { manifest, interpreter, tools, stage };
+    let shelf = cache.join("environments");
+    // Both need it, and one of them should fetch it.
+    tools.uv(progress)?;
+    let (project, environment) = match &manifest.dependencies {
+        Some(requirements) => parallel::both(
+            progress,
+            |progress| project::build(&installer, source, progress),
+            |progress| dependencies::install(&installer, requirements, &shelf, progress),
+        )?,
+        None => {
+            let project = project::build(&installer, source, progress)?;
+            let environment = dependencies::install(&installer, &project.requirements, &shelf, progress)?;
+            (project, environment)
+        }
+    };
+    let mut scripts: Vec<Script> = manifest.scripts.values().chain([&manifest.command]).cloned().collect();
+    entry::check(manifest, &mut scripts, [&project.site, environment.path()], interpreter, progress)?;
+    let command = scripts.pop().expect("the command is the last one");
+    Ok(Built { project, environment, scripts, command })
+}
+
+/// Part of every key in the cache: counts up when the same input would give another tree.
+const SCHEMA: u32 = 1;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

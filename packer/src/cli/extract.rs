@@ -1,0 +1,47 @@
+//! `packer extract` and `packer extract-all`
+
+use std::path::PathBuf;
+
+use packer::Result;
+use packer::extract::{self, Existing};
+use packer::package_file::PackageFile;
+
+/// Extract one slot of a package
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: packer extract dist/hello-cli-1.0.0.psp application-code code/")]
+pub(super) struct Args {
+    /// The package
+    file: PathBuf,
+    /// The slot's id or index, as packer inspect shows them
+    slot: String,
+    /// What to make of it: a directory for an archive, a file for anything else
+    output: PathBuf,
+    /// Replace what is there
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Extract all slots of a package
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: packer extract-all dist/hello-cli-1.0.0.psp slots/")]
+pub(super) struct AllArgs {
+    /// The package
+    file: PathBuf,
+    /// The directory to make, with a directory or file for each slot
+    output: PathBuf,
+    /// Replace what is there
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    extract::slot(&PackageFile::open(&args.file)?, &args.slot, &args.output, existing(args.force))
+}
+
+pub(super) fn run_all(args: &AllArgs) -> Result<()> {
+    extract::all(&PackageFile::open(&args.file)?, &args.output, existing(args.force))
+}
+
+fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Keep }
+}

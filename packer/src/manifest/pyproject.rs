@@ -1,0 +1,451 @@
+//! `pyproject.toml`, read with the place of everything in it at hand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::types::{EntryPoint, Flavor, Manifest, Requirement, Script};
+use super::version::{PythonVersion, Specifier};
+use crate::error::{Error, Kind, Result};
+
+/// Parses `text`, the contents of `file` (as the user named it) at `absolute`.
+pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest> {
+    let source = Source { text, file };
+    let root = DeTable::parse(text).map_err(|error| source.not_toml(&error))?;
+    let root = Table { source, path: String::new(), line: 1, entries: root.get_ref() };
+    let directory = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
+
+    let project = root.table("project")?.ok_or_else(|| {
+        let new = root.source.error("the manifest has no [project] table");
+        if root.entries.contains_key("tool")
+            && root.table("tool").is_ok_and(|tool| tool.is_some_and(|t| t.has("poetry")))
+        {
+            return new.hint("move name, version and dependencies from [tool.poetry] to [project] (PEP 621)");
+        }
+        new.hint("add [project] with at least name and version")
+    })?;
+    let dynamic = project.strings("dynamic")?.unwrap_or_default();
+    let is_dynamic = |key: &str| dynamic.iter().any(|found| found.value == key);
+
+    let name = project_name(&project)?;
+    let version = version(&project, is_dynamic("version"))?;
+    let tool = root.table("tool")?;
+    let flavor_table = tool.as_ref().map(|tool| tool.table("flavor")).transpose()?.flatten();
+    let (flavor, entry_point, description) = match &flavor_table {
+        Some(table) => flavor(table)?,
+        None => Default::default(),
+    };
+
+    let mut scripts = scripts(&project, "gui-scripts")?;
+    scripts.extend(self::scripts(&project, "scripts")?);
+    let command = command(&project, &name, entry_point, &scripts)?;
+    Ok(Manifest {
+        path: absolute.to_path_buf(),
+        directory,
+        version,
+        description: match description {
+            Some(description) => Some(description),
+            None => project.string("description")?.map(|found| found.value.to_owned()),
+        },
+        requires_python: requires_python(&project)?,
+        dependencies: match requirements(&project, "dependencies")? {
+            Some(list) => Some(list),
+            None => (!is_dynamic("dependencies")).then(Vec::new),
+        },
+        optional_dependencies: match project.table("optional-dependencies")? {
+            Some(extras) => extras
+                .keys()
+                .map(|extra| Ok((extra.to_owned(), requirements(&extras, extra)?.unwrap_or_default())))
+                .collect::<Result<_>>()?,
+            None => BTreeMap::new(),
+        },
+        scripts,
+        command,
+        has_build_system: root.table("build-system")?.is_some(),
+        has_setuptools_table: tool.is_some_and(|tool| tool.has("setuptools")),
+        flavor,
+        name,
+    })
+}
+
+/// Every key of `[tool.flavor]`, the ones of [`NOT_YET`] included.
+const KNOWN: [&str; 13] = [
+    "app_id",
+    "build",
+    "description",
+    "entry_point",
+    "exclude",
+    "execution",
+    "include",
+    "package_name",
+    "policy",
+    "python",
+    "python_version",
+    "release",
+    "slots",
+];
+
+/// Keys that belong to `[tool.flavor]`, but that this version does not act on. Ignoring them would make a package
+/// that silently lacks what was asked for, so they are errors until their name is taken off this list.
+const NOT_YET: [&str; 4] = ["build", "execution", "policy", "slots"];
+
+fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)> {
+    for key in table.keys() {
+        if !KNOWN.contains(&key) {
+            return Err(unknown_key(table, key));
+        }
+        if NOT_YET.contains(&key) {
+            return Err(table
+                .error_at(key, format!("tool.flavor.{key} is not supported by this version yet"))
+                .hint(format!("take [tool.flavor.{key}] out of the manifest for now")));
+        }
+    }
+    let text = |key| Ok::<_, Error>(table.string(key)?.map(|found| found.value.to_owned()));
+    let nonempty = |key| match table.string(key)? {
+        Some(found) if found.value.trim().is_empty() => Err(table
+            .error_at(key, format!("{} is empty", table.field(key)))
+            .hint("write something, or leave the key out")),
+        found => Ok(found.map(|found| found.value.to_owned())),
+    };
+    let package_name = nonempty("package_name")?;
+    if let Some(name) = &package_name
+        && !is_project_name(name)
+    {
+        return Err(table
+            .error_at("package_name", "the package's name is used as a file name and cannot be this")
+            .expected("letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends")
+            .found(format!("{name:?}")));
+    }
+    let entry_point = match table.string("entry_point")? {
+        Some(found) => Some(script(table, "entry_point", String::new(), &found)?),
+        None => None,
+    };
+    let flavor = Flavor {
+        python_version: match table.string("python_version")? {
+            Some(found) => Some(PythonVersion::parse(found.value).ok_or_else(|| {
+                table
+                    .error_at("python_version", "this is not the version of an interpreter")
+                    .expected("\"3.11\" or \"3.11.7\"")
+                    .found(format!("{:?}", found.value))
+                    .hint("ranges belong into project.requires-python")
+            })?),
+            None => None,
+        },
+        python: nonempty("python")?.map(PathBuf::from),
+        package_name,
+        app_id: nonempty("app_id")?,
+        release: table.unsigned("release")?,
+        exclude: owned(table.strings("exclude")?),
+        include: owned(table.strings("include")?),
+    };
+    Ok((flavor, entry_point, text("description")?))
+}
+
+fn unknown_key(table: &Table<'_>, key: &str) -> Error {
+    let new = table
+        .error_at(key, format!("{key:?} is not a key of [tool.flavor]"))
+        .expected(format!("one of {}", KNOWN.join(", ")));
+    match nearest(key, KNOWN) {
+        Some(near) => new.hint(format!("did you mean {near:?}?")),
+        None => new.hint("take it out; a key that is not understood is never ignored"),
+    }
+}
+
+fn project_name(project: &Table<'_>) -> Result<String> {
+    let Some(name) = project.string("name")? else {
+        return Err(project
+            .error("the project has no name")
+            .field("project.name")
+            .hint("add name = \"myapp\" under [project]"));
+    };
+    if !is_project_name(name.value) {
+        return Err(project
+            .error_at("name", "the project's name is not one that PEP 508 allows")
+            .expected("letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends")
+            .found(format!("{:?}", name.value)));
+    }
+    Ok(name.value.to_owned())
+}
+
+fn version(project: &Table<'_>, dynamic: bool) -> Result<Option<String>> {
+    let Some(version) = project.string("version")? else {
+        if dynamic {
+            return Ok(None);
+        }
+        return Err(project
+            .error("the project has no version")
+            .field("project.version")
+            .hint("add version = \"1.0.0\" under [project], or list it in project.dynamic"));
+    };
+    let valid = version.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && version.value.chars().all(|c| c.is_ascii_alphanumeric() || "._-+!".contains(c));
+    if !valid {
+        return Err(project
+            .error_at("version", "the project's version is not one that PEP 440 allows")
+            .expected("something like \"1.0.0\" or \"2.1rc1\"")
+            .found(format!("{:?}", version.value)));
+    }
+    Ok(Some(version.value.to_owned()))
+}
+
+fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
+    let Some(found) = project.string("requires-python")? else { return Ok(None) };
+    Specifier::parse(found.value).map(Some).ok_or_else(|| {
+        project
+            .error_at("requires-python", "this is not a version specifier")
+            .expected("something like \">=3.9\" or \">=3.9,<4\"")
+            .found(format!("{:?}", found.value))
+    })
+}
+
+fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
+    let Some(list) = table.strings(key)? else { return Ok(None) };
+    let requirements = list.into_iter().map(|found| {
+        let requirement = Requirement { text: found.value.to_owned(), line: found.line };
+        // A line break would smuggle a second line into the file that the installer reads.
+        if requirement.name().is_empty() || found.value.contains(['\n', '\r']) {
+            return Err(table
+                .source
+                .error("this is not a dependency")
+                .line(found.line)
+                .field(table.field(key))
+                .expected("a name and perhaps versions: \"flask>=2.0\"")
+                .found(format!("{:?}", found.value)));
+        }
+        Ok(requirement)
+    });
+    requirements.collect::<Result<_>>().map(Some)
+}
+
+fn scripts(project: &Table<'_>, key: &str) -> Result<BTreeMap<String, Script>> {
+    let Some(table) = project.table(key)? else { return Ok(BTreeMap::new()) };
+    let mut scripts = BTreeMap::new();
+    for name in table.keys() {
+        let valid = !name.is_empty()
+            && !name.starts_with(['.', '-'])
+            && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"/\\:{}".contains(c));
+        if !valid {
+            return Err(table
+                .error_at(name, "the command's name cannot be a file name")
+                .expected("letters, digits, \"-\", \"_\" and \".\"")
+                .found(format!("{name:?}")));
+        }
+        if let Some(found) = table.string(name)? {
+            scripts.insert(name.to_owned(), script(&table, name, name.to_owned(), &found)?);
+        }
+    }
+    Ok(scripts)
+}
+
+fn script(table: &Table<'_>, key: &str, name: String, found: &Found<&str>) -> Result<Script> {
+    let entry_point = EntryPoint::parse(found.value).ok_or_else(|| {
+        table
+            .error_at(key, "the entry point is not a name that Python can import")
+            .expected("\"module:function\", or \"module\" to run it as with python -m")
+            .found(format!("{:?}", found.value))
+    })?;
+    Ok(Script { name, entry_point, field: table.field(key), line: found.line })
+}
+
+/// Which script starts the app, and under what name.
+fn command(
+    project: &Table<'_>,
+    name: &str,
+    entry_point: Option<Script>,
+    scripts: &BTreeMap<String, Script>,
+) -> Result<Script> {
+    if let Some(mut command) = entry_point {
+        let same = |script: &&Script| script.entry_point == command.entry_point;
+        // Of two names for one thing, the project's own is the better one.
+        let script = scripts.get(name).filter(same).or_else(|| scripts.values().find(same));
+        command.name = script.map_or(name, |script| &script.name).to_owned();
+        return Ok(command);
+    }
+    let plain = |name: &str| name.to_lowercase().replace(['_', '.'], "-");
+    let named = scripts.values().find(|script| plain(&script.name) == plain(name));
+    match (named, scripts.len()) {
+        (Some(script), _) => Ok(script.clone()),
+        (None, 0) => Err(project
+            .source
+            .error("nothing says what the package should run")
+            .field("tool.flavor.entry_point")
+            .expected("an entry point or a script")
+            .hint("add entry_point = \"myapp.cli:main\" under [tool.flavor]")),
+        (None, 1) => Ok(scripts.values().next().expect("one script").clone()),
+        (None, _) => Err(project
+            .source
+            .error("several scripts, none named like the project: which one starts the app?")
+            .field("tool.flavor.entry_point")
+            .expected(format!("one of {}", list(scripts.values().map(|script| script.entry_point.to_string()))))
+            .found(format!("project.scripts with {}", list(scripts.keys().cloned())))
+            .hint("add entry_point = \"...\" under [tool.flavor]")),
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+fn owned(list: Option<Vec<Found<&str>>>) -> Vec<String> {
+    list.unwrap_or_default().into_iter().map(|found| found.value.to_owned()).collect()
+}
+
+/// PEP 508: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])$`, ignoring case.
+fn is_project_name(name: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    ends(name.chars().next())
+        && ends(name.chars().next_back())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// The one of `known` that `key` was most likely meant to be.
+fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let key = key.to_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&key, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The text and its file, to say where something is.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    text: &'a str,
+    file: &'a Path,
+}
+
+impl Source<'_> {
+    fn error(&self, what: impl Into<String>) -> Error {
+        Error::new(Kind::Configuration, what).file(self.file)
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn not_toml(&self, error: &toml::de::Error) -> Error {
+        let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        let new = self.error(format!("the manifest is not TOML: {message}"));
+        let Some(span) = error.span() else { return new };
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+        let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+        let line = self.text[start..].lines().next().unwrap_or("").trim_end();
+        new.line(self.line(span.start)).found(format!("column {column} of {line:?}"))
+    }
+}
+
+/// A value and the line it begins on.
+struct Found<T> {
+    value: T,
+    line: usize,
+}
+
+/// A table, where it is, and typed access to its values.
+struct Table<'a> {
+    source: Source<'a>,
+    path: String,
+    line: usize,
+    entries: &'a DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.keys().map(|key| key.get_ref().as_ref())
+    }
+
+    fn field(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn table(&self, key: &str) -> Result<Option<Table<'a>>> {
+        let Some((name, value)) = self.entries.get_key_value(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Table(entries) => Ok(Some(Table {
+                source: self.source,
+                path: self.field(key),
+                line: self.source.line(name.span().start),
+                entries,
+            })),
+            _ => Err(self.wrong_type(key, "a table", value)),
+        }
+    }
+
+    fn string(&self, key: &str) -> Result<Option<Found<&'a str>>> {
+        let Some(value) = self.entries.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::String(text) => Ok(Some(Found { value: text, line: self.source.line(value.span().start) })),
+            _ => Err(self.wrong_type(key, "a string", value)),
+        }
+    }
+
+    fn unsigned(&self, key: &str) -> Result<Option<u64>> {
+        let Some(value) = self.entries.get(key) else { return Ok(None) };
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        number.map(Some).ok_or_else(|| self.wrong_type(key, "a whole number, 0 or more", value))
+    }
+
+    fn strings(&self, key: &str) -> Result<Option<Vec<Found<&'a str>>>> {
+        let Some(value) = self.entries.get(key) else { return Ok(None) };
+        let DeValue::Array(array) = value.get_ref() else {
+            return Err(self.wrong_type(key, "a list of strings", value));
+        };
+        let strings = array.iter().map(|item| match item.get_ref() {
+            DeValue::String(text) => Ok(Found { value: text.as_ref(), line: self.source.line(item.span().start) }),
+            _ => Err(self.wrong_type(key, "a list of strings", item)),
+        });
+        strings.collect::<Result<_>>().map(Some)
+    }
+
+    fn error(&self, what: impl Into<String>) -> Error {
+        self.source.error(what).line(self.line)
+    }
+
+    fn error_at(&self, key: &str, what: impl Into<String>) -> Error {
+        let line = self.entries.get_key_value(key).map_or(self.line, |(name, _)| self.source.line(name.span().start));
+        self.source.error(what).line(line).field(self.field(key))
+    }
+
+    fn wrong_type(&self, key: &str, expected: &str, found: &Spanned<DeValue<'_>>) -> Error {
+        let written = self.source.text.get(found.span()).unwrap_or("").lines().next().unwrap_or("");
+        let new = self
+            .source
+            .error(format!("{} is not {expected}", self.field(key)))
+            .line(self.source.line(found.span().start))
+            .field(self.field(key))
+            .expected(expected)
+            .found(format!("{} {}", article(found.get_ref().type_str()), shortened(written)));
+        let scalar = matches!(found.get_ref(), DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_));
+        if expected == "a string" && scalar {
+            new.hint(format!("write it in quotes: {key} = {written:?}"))
+        } else {
+            new
+        }
+    }
+}
+
+fn article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}:")
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use super::*;
+
+fn read(text: &str) -> Result<Manifest> {
+    parse(text, Path::new("pyproject.toml"), Path::new("/project/pyproject.toml"))
+}
+
+fn refusal(text: &str) -> String {
+    let error = read(text).expect_err("a refusal");
+    assert_eq!(error.exit_code(), 109, "{error}");
+    error.to_string()
+}
+
+const PROJECT: &str = "[project]\nname = \"my-app\"\nversion = \"1.0\"\n";
+
+fn with_flavor(lines: &str) -> String {
+    format!("{PROJECT}[tool.flavor]\n{lines}\n")
+}
+
+#[test]
+fn everything_that_a_manifest_can_say_is_typed() {
+    let manifest = read(
+        r#"
+        [build-system]
+        requires = ["hatchling"]
+        [project]
+        name = "my-app"
+        version = "1.0.0"
+        description = "from the project"
+        requires-python = ">=3.9"
+        dependencies = [
+            "flask>=2.0",
+            "requests",
+        ]
+        optional-dependencies.fast = ["orjson"]
+        scripts.my-app = "my_app.cli:main"
+        scripts.my-admin = "my_app.admin:main"
+        gui-scripts.my-window = "my_app.window:main"
+        [tool.flavor]
+        entry_point = "my_app.admin:main"
+        python_version = "3.11"
+        python = "~/pythons/3.11"
+        package_name = "myapp"
+        description = "from the table"
+        app_id = "dev.example/myapp"
+        release = 42
+        exclude = ["docs/"]
+        include = ["docs/help.txt"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(manifest.directory, Path::new("/project"));
+    assert_eq!((manifest.package_name(), manifest.version.as_deref()), ("myapp", Some("1.0.0")));
+    assert_eq!(manifest.description.as_deref(), Some("from the table"));
+    assert_eq!(manifest.command.name, "my-admin");
+    assert_eq!(manifest.command.field, "tool.flavor.entry_point");
+    assert_eq!(manifest.scripts.len(), 3);
+    assert_eq!(manifest.scripts["my-window"].field, "project.gui-scripts.my-window");
+    let dependencies = manifest.dependencies.as_deref().unwrap();
+    assert_eq!(dependencies[1], Requirement { text: "requests".into(), line: 11 });
+    assert_eq!(manifest.optional_dependencies["fast"][0].text, "orjson");
+    assert_eq!(manifest.flavor.release, Some(42));
+    assert_eq!((manifest.flavor.exclude.len(), manifest.flavor.include.len()), (1, 1));
+    assert!(manifest.has_build_system && !manifest.has_setuptools_table);
+}
+
+#[test]
+fn an_entry_point_that_is_no_script_is_named_like_the_project() {
+    let manifest = read(&with_flavor("entry_point = \"app\"")).unwrap();
+    assert_eq!((manifest.command.name.as_str(), manifest.command.entry_point.function.as_deref()), ("my-app", None));
+}
+
+#[test]
+fn without_an_entry_point_the_script_named_like_the_project_is_taken() {
+    let manifest = read(&format!("{PROJECT}[project.scripts]\nother = \"a:b\"\nmy_app = \"c:d\"\n")).unwrap();
+    assert_eq!(manifest.command.name, "my_app");
+    let manifest = read(&format!("{PROJECT}[project.scripts]\nother = \"a:b\"\n")).unwrap();
+    assert_eq!(manifest.command.name, "other");
+}
+
+#[test]
+fn without_an_entry_point_several_scripts_are_listed() {
+    let refusal = refusal(&format!("{PROJECT}[project.scripts]\none = \"a:b\"\ntwo = \"c:d\"\n"));
+    assert!(refusal.contains("one of a:b, c:d") && refusal.contains("one, two"), "{refusal}");
+}
+
+#[test]
+fn nothing_to_run_is_refused() {
+    assert!(refusal(PROJECT).contains("nothing says what the package should run"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_the_known_keys_and_the_nearest() {
+    let refusal = refusal(&with_flavor("entrypoint = \"a:b\""));
+    assert!(refusal.contains("\"entrypoint\" is not a key of [tool.flavor]"), "{refusal}");
+    assert!(refusal.contains("pyproject.toml, line 5, tool.flavor.entrypoint"), "{refusal}");
+    assert!(refusal.contains("app_id, build") && refusal.contains("did you mean \"entry_point\"?"), "{refusal}");
+    assert!(!self::refusal(&with_flavor("zzz = 1")).contains("did you mean"));
+}
+
+#[test]
+fn tables_of_later_versions_are_refused_rather_than_ignored() {
+    let refusal = refusal(&with_flavor("entry_point = \"a:b\"\n[[tool.flavor.slots]]\nid = \"x\""));
+    assert!(refusal.contains("not supported by this version yet") && refusal.contains("line 6"), "{refusal}");
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected_and_found() {
+    let refusal = refusal(&with_flavor("python_version = 3.11"));
+    assert!(refusal.contains("line 5, tool.flavor.python_version"), "{refusal}");
+    assert!(refusal.contains("expected: a string") && refusal.contains("a float: 3.11"), "{refusal}");
+    assert!(refusal.contains("python_version = \"3.11\""), "{refusal}");
+    let cases = [
+        ("release = -1", "a whole number"),
+        ("release = \"1\"", "a whole number"),
+        ("exclude = \"docs\"", "a list of strings"),
+        ("exclude = [1]", "a list of strings"),
+        ("entry_point = [\"a\"]", "a string"),
+    ];
+    for (line, expected) in cases {
+        assert!(self::refusal(&with_flavor(line)).contains(expected), "{line}");
+    }
+    assert!(self::refusal("project = 1").contains("a table"));
+    assert!(self::refusal("tool = 1\n[project]\nname=\"a\"\nversion=\"1\"").contains("a table"));
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_with_line_and_column() {
+    let refusal = refusal("[project]\nname = \"a\nversion = 1");
+    assert!(refusal.contains("not TOML") && refusal.contains("line 2") && refusal.contains("column"), "{refusal}");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert!(refusal("").contains("no [project] table"));
+    assert!(refusal("[tool.poetry]\nname = \"a\"").contains("PEP 621"));
+    assert!(refusal("[project]\nversion = \"1\"").contains("project.name"));
+    assert!(refusal("[project]\nname = \"a\"").contains("project.version"));
+    let dynamic =
+        "[project]\nname = \"a\"\ndynamic = [\"version\", \"dependencies\"]\n[tool.flavor]\nentry_point = \"a\"";
+    let manifest = read(dynamic).unwrap();
+    assert!(manifest.version.is_none() && manifest.dependencies.is_none());
+}
+
+#[test]
+fn names_and_versions_that_are_none_are_refused() {
+    let cases = [
+        ("[project]\nname = \"-a\"\nversion = \"1\"", "PEP 508"),
+        ("[project]\nname = \"a b\"\nversion = \"1\"", "PEP 508"),
+        ("[project]\nname = \"a\"\nversion = \"../1\"", "PEP 440"),
+        (
+            "[project]\nname = \"a\"\nversion = \"1\"\nrequires-python = \"3.9\"\n[tool.flavor]\nentry_point=\"a\"",
+            "specifier",
+        ),
+        (
+            "[project]\nname = \"a\"\nversion = \"1\"\ndependencies = [\">=1\"]\n[tool.flavor]\nentry_point=\"a\"",
+            "dependency",
+        ),
+        ("[project]\nname = \"a\"\nversion = \"1\"\nscripts.\"a/b\" = \"a:b\"", "file name"),
+        ("[project]\nname = \"a\"\nversion = \"1\"\nscripts.a = \"a b\"", "Python can import"),
+    ];
+    for (text, expected) in cases {
+        assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
+    }
+    for lines in [
+        "python_version = \">=3.11\"",
+        "python_version = \"3\"",
+        "entry_point = \"a-b:c\"",
+        "package_name = \"a/b\"",
+        "app_id = \"\"",
+    ] {
+        refusal(&with_flavor(lines));
+    }
+}

@@ -1,0 +1,164 @@
+//! The typed manifest.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::version::{PythonVersion, Specifier};
+
+/// A Python project as its `pyproject.toml` describes it.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The file that was read, absolute.
+    pub path: PathBuf,
+    /// The directory of that file: the project's root.
+    pub directory: PathBuf,
+    /// `project.name` as written; [`Manifest::package_name`] is what the package is called.
+    pub name: String,
+    /// `project.version`, or `None` when the build backend decides it (`dynamic = ["version"]`).
+    pub version: Option<String>,
+    /// `tool.flavor.description`, else `project.description`.
+    pub description: Option<String>,
+    /// `project.requires-python`.
+    pub requires_python: Option<Specifier>,
+    /// `project.dependencies`, or `None` when the build backend decides them.
+    pub dependencies: Option<Vec<Requirement>>,
+    /// `project.optional-dependencies`, by extra.
+    pub optional_dependencies: BTreeMap<String, Vec<Requirement>>,
+    /// `project.scripts` and `project.gui-scripts`, by command name.
+    pub scripts: BTreeMap<String, Script>,
+    /// The command that starts the app. Its name is the script's when `tool.flavor.entry_point` names the same
+    /// thing as one of [`scripts`](Self::scripts), the project's otherwise.
+    pub command: Script,
+    /// True when there is a `[build-system]` table.
+    pub has_build_system: bool,
+    /// True when there is a `[tool.setuptools]` table.
+    pub has_setuptools_table: bool,
+    /// `[tool.flavor]`.
+    pub flavor: Flavor,
+}
+
+impl Manifest {
+    /// What the package is called: `tool.flavor.package_name`, else the project's name.
+    pub fn package_name(&self) -> &str {
+        self.flavor.package_name.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// What `[tool.flavor]` says, typed; absent keys are `None` or empty.
+#[derive(Debug, Clone, Default)]
+pub struct Flavor {
+    /// `python_version`: the interpreter's version, "3.11" (any patch) or "3.11.7".
+    pub python_version: Option<PythonVersion>,
+    /// `python`: a prefix, an executable or an archive of one; relative to the project's directory.
+    pub python: Option<PathBuf>,
+    /// `package_name`: what the package is called, if not like the project.
+    pub package_name: Option<String>,
+    /// `app_id`: the identity that lives on across versions, such as "dev.example/myapp".
+    pub app_id: Option<String>,
+    /// `release`: a number that grows with every release, so that a downgrade can be noticed.
+    pub release: Option<u64>,
+    /// `exclude`: patterns, written as in a `.gitignore`, of project files that stay out of the package.
+    pub exclude: Vec<String>,
+    /// `include`: patterns of project files that stay in although `exclude` or a default keeps them out.
+    pub include: Vec<String>,
+}
+
+/// One command that the package offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The command's name: a file name without slashes.
+    pub name: String,
+    /// What it runs.
+    pub entry_point: EntryPoint,
+    /// Where the manifest says so ("project.scripts.myapp"), for errors.
+    pub field: String,
+    /// The line of that, counted from 1.
+    pub line: usize,
+}
+
+/// `module:function`, or a module alone, which runs as with `python -m`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// Dotted module name.
+    pub module: String,
+    /// The attribute to call, perhaps dotted ("Application.main").
+    pub function: Option<String>,
+}
+
+impl EntryPoint {
+    /// Parses `text`; `None` when it is not of the form `module` or `module:function`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (module, function) = match text.split_once(':') {
+            Some((module, function)) => (module.trim(), Some(function.trim())),
+            None => (text.trim(), None),
+        };
+        let valid = is_dotted_name(module) && function.is_none_or(is_dotted_name);
+        valid.then(|| Self { module: module.to_owned(), function: function.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for EntryPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.module)?;
+        match &self.function {
+            Some(function) => write!(f, ":{function}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One dependency, in PEP 508 form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// As written: `flask>=2.0; python_version < "3.12"`.
+    pub text: String,
+    /// The line of the manifest that says so, counted from 1; 0 when the build backend said it.
+    pub line: usize,
+}
+
+impl Requirement {
+    /// The distribution's name as written, without extras, versions or markers.
+    pub fn name(&self) -> &str {
+        let text = self.text.trim_start();
+        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
+        &text[..end]
+    }
+}
+
+fn is_dotted_name(text: &str) -> bool {
+    text.split('.').all(|part| {
+        let mut chars = part.chars();
+        chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+            && chars.all(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_points_are_modules_with_or_without_a_function() {
+        let parsed = EntryPoint::parse("pkg.cli : App.main").unwrap();
+        assert_eq!((parsed.module.as_str(), parsed.function.as_deref()), ("pkg.cli", Some("App.main")));
+        assert_eq!(parsed.to_string(), "pkg.cli:App.main");
+        assert_eq!(EntryPoint::parse("pkg").unwrap().function, None);
+    }
+
+    #[test]
+    fn what_python_cannot_import_is_no_entry_point() {
+        for text in
+            ["", ":main", "pkg:", "my app", "my-app:main", "pkg:main()", "pkg:main [extra]", "a..b", "1a", "a:b:c"]
+        {
+            assert_eq!(EntryPoint::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_requirement_knows_its_name() {
+        for text in ["flask", "flask>=2.0", "flask[async] ; extra == 'x'", " flask @ https://example.org/f.whl"] {
+            assert_eq!(Requirement { text: text.to_owned(), line: 1 }.name(), "flask");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The `python-environment` tree: what the project depends on, as a site directory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::command::{Output, run};
+use super::interpreter::{Interpreter, python};
+use super::uv::{Tools, Uv};
+use super::{SCHEMA, Tree, cache, compile, hex, site, tree};
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{Manifest, Requirement};
+use crate::progress::Progress;
+
+/// What has to be there to install something.
+pub(super) struct Installer<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) interpreter: &'a Interpreter,
+    pub(super) tools: &'a Tools<'a>,
+    /// A directory for lists and logs.
+    pub(super) stage: &'a Path,
+}
+
+/// Installs `requirements` into a new directory on `shelf`, not compiled yet.
+pub(super) fn install(
+    installer: &Installer<'_>,
+    requirements: &[Requirement],
+    shelf: &Path,
+    progress: &dyn Progress,
+) -> Result<TempDir> {
+    let work = cache::workspace(shelf)?;
+    if !requirements.is_empty() {
+        progress.stage("installing dependencies", None);
+        let list = installer.stage.join("requirements.txt");
+        let text: String = requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect();
+        tree::write(&list, text)?;
+        installer.fetch(requirements, &list, work.path(), progress)?;
+        site::refuse_editable(work.path())?;
+    }
+    site::tidy(work.path())?;
+    Ok(work)
+}
+
+/// Compiles what [`install`] installed with the packaged interpreter, or takes the same from the cache.
+pub(super) fn finish(work: TempDir, runtime: &Tree, program: &Path, progress: &dyn Progress) -> Result<Tree> {
+    let shelf = work.path().parent().unwrap_or(Path::new("/")).to_path_buf();
+    let key = key(work.path(), runtime)?;
+    let finished = shelf.join(&key);
+    if !finished.is_dir() {
+        progress.stage("compiling dependencies", None);
+        compile::compile(program, work.path(), "python-environment", None, progress)?;
+        tree::even_out(work.path())?;
+        progress.check()?;
+        cache::publish(work, &finished)?;
+    }
+    Ok(Tree { path: finished, key: Some(key) })
+}
+
+/// Names the tree by every file in it, and by the interpreter that compiles it.
+fn key(site: &Path, runtime: &Tree) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(format!("{SCHEMA} {}\n", runtime.key.as_deref().unwrap_or_default()));
+    tree::walk(site, &mut |relative, metadata| {
+        use std::os::unix::fs::PermissionsExt;
+        hash.update(format!("{}\0{:o}\0", relative.display(), metadata.permissions().mode()));
+        if metadata.is_file() {
+            hash.update(Sha256::digest(tree::read(&site.join(relative))?));
+        }
+        Ok(tree::Keep::Yes)
+    })?;
+    Ok(hex(&hash.finalize()))
+}
+
+impl Installer<'_> {
+    fn fetch(&self, requirements: &[Requirement], list: &Path, into: &Path, progress: &dyn Progress) -> Result<()> {
+        let mut failures = Vec::new();
+        if let Some(uv) = self.tools.uv(progress)? {
+            let output = run(&mut self.with_uv(uv, list, into, progress)?, progress)?;
+            if output.success() {
+                return Ok(());
+            }
+            let decided = output.stderr_text().contains("No solution found") && !self.pip_is_configured(progress)?;
+            failures.push(output);
+            if decided {
+                return Err(self.unresolved(requirements, failures));
+            }
+            // uv does not read pip's configuration: an index that is only known there is a reason to ask pip.
+            tree::remove(into)?;
+            tree::make_directory(into)?;
+        } else if self.manifest.directory.join("uv.lock").is_file() {
+            progress.note("uv.lock is not used, since there is no uv: the newest versions that fit are taken");
+        }
+        let output = run(&mut self.with_pip(list, into), progress)?;
+        if output.success() {
+            return Ok(());
+        }
+        failures.push(output);
+        Err(self.unresolved(requirements, failures))
+    }
+
+    fn with_uv(&self, uv: &Uv, list: &Path, into: &Path, progress: &dyn Progress) -> Result<Command> {
+        let mut command = self.uv_install(uv, into);
+        if let Some(locked) = self.locked(uv, progress)? {
+            command.arg("-r").arg(locked);
+        } else if self.manifest.dependencies.is_some() {
+            // The manifest itself rather than the list, since uv's table in it may say where things come from.
+            command.arg("-r").arg(&self.manifest.path);
+        } else {
+            command.arg("-r").arg(list);
+        }
+        let text = std::fs::read_to_string(&self.manifest.path).unwrap_or_default();
+        if text.contains("editable") {
+            command.arg("--no-editable");
+        }
+        Ok(command)
+    }
+
+    /// `uv pip install` into a directory, under the project's own configuration of uv.
+    pub(super) fn uv_install(&self, uv: &Uv, into: &Path) -> Command {
+        let mut command = uv.command();
+        command.args(["pip", "install", "--python"]).arg(&self.interpreter.executable).arg("--target").arg(into);
+        // Never links: what is changed here must not change in uv's cache.
+        command.args(["--link-mode", "copy", "--no-python-downloads"]).env_remove("UV_COMPILE_BYTECODE");
+        command.current_dir(&self.manifest.directory);
+        command
+    }
+
+    /// The interpreter's pip, installing into a directory.
+    pub(super) fn pip_install(&self, into: &Path) -> Command {
+        let mut command = python(&self.interpreter.executable);
+        command.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--quiet"]);
+        command.args(["--root-user-action", "ignore", "--target"]).arg(into).current_dir(&self.manifest.directory);
+        command
+    }
+
+    fn with_pip(&self, list: &Path, into: &Path) -> Command {
+        let mut command = self.pip_install(into);
+        command.arg("-r").arg(list);
+        command
+    }
+
+    /// The versions that `uv.lock` pins, as a list with hashes.
+    fn locked(&self, uv: &Uv, progress: &dyn Progress) -> Result<Option<PathBuf>> {
+        let directory = &self.manifest.directory;
+        if !directory.join("uv.lock").is_file() {
+            return Ok(None);
+        }
+        let list = self.stage.join("locked.txt");
+        let mut export = uv.command();
+        export.args(["export", "--locked", "--no-dev", "--no-editable", "--no-emit-project", "--no-header", "--quiet"]);
+        export.args(["--no-annotate", "--format", "requirements-txt", "--no-python-downloads", "--python"]);
+        export.arg(&self.interpreter.executable).arg("--output-file").arg(&list).current_dir(directory);
+        let output = run(&mut export, progress)?;
+        if output.success() {
+            return Ok(Some(list));
+        }
+        Err(Error::new(Kind::Dependency, "the locked versions cannot be used")
+            .file(directory.join("uv.lock"))
+            .output(output.tail())
+            .hint("bring it up to date with uv lock, or remove it"))
+    }
+
+    fn pip_is_configured(&self, progress: &dyn Progress) -> Result<bool> {
+        let output = run(python(&self.interpreter.executable).args(["-m", "pip", "config", "list"]), progress)?;
+        let text = output.stdout_text();
+        Ok(["index-url", "extra-index-url", "find-links"].iter().any(|key| text.contains(key)))
+    }
+
+    fn unresolved(&self, requirements: &[Requirement], failures: Vec<Output>) -> Error {
+        // uv explains best; pip is only asked in its absence or after it.
+        let tail = failures.first().map(Output::tail).unwrap_or_default();
+        let plain = |text: &str| text.to_lowercase().replace(['_', '.'], "-");
+        let words = plain(&tail);
+        let blamed: Vec<&Requirement> =
+            requirements.iter().filter(|one| mentions(&words, &plain(one.name()))).collect();
+        let mut new = Error::new(Kind::Dependency, "the dependencies cannot be installed")
+            .file(&self.manifest.path)
+            .field("project.dependencies")
+            .output(tail);
+        if let Some(first) = blamed.first().filter(|first| first.line > 0) {
+            new = new.line(first.line);
+        }
+        let named: Vec<&str> = blamed.iter().map(|one| one.text.as_str()).collect();
+        if !named.is_empty() {
+            new = new.found(named.join(", "));
+        }
+        new.hint("check name, version and network; the index is uv's or pip's own (UV_INDEX_URL, PIP_INDEX_URL)")
+    }
+}
+
+/// True when `name` is in `text` as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    text.match_indices(name)
+        .any(|(start, _)| !text[..start].ends_with(inside) && !text[start + name.len()..].starts_with(inside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirement_is_blamed_only_by_its_whole_name() {
+        assert!(mentions("because no-such-thing was not found", "no-such-thing"));
+        assert!(!mentions("because no-such-thing was not found", "such"));
+        assert!(!mentions("because flask-cors was not found", "flask"));
+    }
+}
