@@ -16,6 +16,17 @@ pub struct Command {
     pub env: Environment,
 }
 
+/// The directory of the file that a program's path leads to, when its last component is a link.
+pub fn directory_of(program: &[u8]) -> Vec<u8> {
+    let parent = |path: &[u8]| path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)].to_vec();
+    let directory = parent(program);
+    match rustix::fs::readlinkat(rustix::fs::CWD, program, Vec::new()) {
+        Ok(target) if target.to_bytes().starts_with(b"/") => parent(target.to_bytes()),
+        Ok(target) => parent(&crate::sys::join(&directory, target.to_bytes())),
+        Err(_) => directory,
+    }
+}
+
 /// Replaces this process by the app; what comes back is why not.
 #[cfg(feature = "std")]
 pub fn replace_process(command: &Command) -> Error {

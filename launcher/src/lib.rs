@@ -74,7 +74,13 @@ fn launch(start: Start) -> Result<core::convert::Infallible> {
     let typed = start.args.first().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
     let env = Environment::from_strings(start.env.iter().map(|entry| entry.as_bytes()));
     let args = start.args.iter().skip(1).map(|arg| arg.as_bytes().to_vec()).collect();
-    let command = prepare(&verified, typed, args, env)?;
+    let mut command = prepare(&verified, typed, args, env)?;
+    if package.source().was_found_by_name() {
+        // Without /proc the dynamic linker cannot tell where a program lies, which $ORIGIN in its run path asks
+        // (ld.so(8)).
+        let directory = exec::directory_of(&command.program);
+        command.env.set(b"LD_ORIGIN_PATH", directory);
+    }
     drop(package);
     Err(exec::replace_process(&command))
 }

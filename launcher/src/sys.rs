@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 pub struct File {
     fd: OwnedFd,
     len: u64,
+    by_name: bool,
 }
 
 impl File {
@@ -35,14 +36,20 @@ impl File {
             (Err(_), Some(path)) => (path, rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())),
             (Err(errno), None) => (c"/proc/self/exe", Err(errno)),
         };
-        Self::from_fd(opened.map_err(|errno| Error::io("cannot open", path.to_bytes(), errno))?)
-            .map_err(|errno| Error::io("cannot open", path.to_bytes(), errno))
+        let by_name = path != c"/proc/self/exe";
+        let opened = opened.and_then(Self::from_fd).map(|file| Self { by_name, ..file });
+        opened.map_err(|errno| Error::io("cannot open", path.to_bytes(), errno))
+    }
+
+    /// True when the executable had to be opened by its name, for want of /proc.
+    pub fn was_found_by_name(&self) -> bool {
+        self.by_name
     }
 
     /// Takes an open file.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
         let len = rustix::fs::fstat(&fd)?.st_size as u64;
-        Ok(Self { fd, len })
+        Ok(Self { fd, len, by_name: false })
     }
 }
 

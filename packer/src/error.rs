@@ -90,19 +90,18 @@ impl Error {
     /// An operating-system error while doing `what` ("cannot read the manifest") with `path`.
     pub fn io(what: impl Into<String>, path: impl AsRef<Path>, error: &std::io::Error) -> Self {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => Some("check the spelling of the path"),
-            std::io::ErrorKind::PermissionDenied => Some("check who owns it and its mode, or choose another place"),
+            std::io::ErrorKind::NotFound => "check the spelling of the path",
+            std::io::ErrorKind::PermissionDenied => "check who owns it and its mode, or choose another place",
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Some("make room, or choose another place (TMPDIR moves the temporary files)")
+                "make room, or choose another place (TMPDIR moves the temporary files)"
             }
-            std::io::ErrorKind::ReadOnlyFilesystem => Some("choose another place"),
-            _ => None,
+            std::io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+                "something else is in its place: move it away, or choose another place"
+            }
+            _ => "try again; if it stays so, look at the disk and its file system",
         };
-        let new = Self::new(Kind::Io, what).file(path).found(error.to_string());
-        match hint {
-            Some(hint) => new.hint(hint),
-            None => new,
-        }
+        Self::new(Kind::Io, what).file(path).found(error.to_string()).hint(hint)
     }
 
     /// The file it is about.

@@ -87,6 +87,11 @@ pub const LEVEL: u32 = 6;
 
 /// Packs a project. The output appears complete or not at all.
 pub fn pack(options: &Options, progress: &dyn Progress) -> Result<Packed> {
+    // Whatever failed because it was stopped, stopping is the reason.
+    make(options, progress).map_err(|error| if progress.is_cancelled() { Error::cancelled() } else { error })
+}
+
+fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let manifest = manifest::read(&options.manifest)?;
     let launcher = read_launcher(options.launcher.as_deref())?;
     let key = keys::load(&options.key, progress)?;

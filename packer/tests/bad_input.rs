@@ -229,7 +229,7 @@ fn a_full_disk_at_the_output_leaves_no_half_package() {
     let attempt = Attempt::new(MANIFEST);
     let _heavy = common::heavy();
     let out = attempt.scratch.join("out");
-    let Some(finished) = common::on_a_tmpfs(Mount::Small(1), &out, &attempt.command()) else { return };
+    let Some(finished) = common::on_a_tmpfs(Mount::Small(1024), &out, &attempt.command()) else { return };
     is_refused(finished, 106, &[out.to_str().unwrap(), "No space left on device"]);
     attempt.left_nothing();
 }
@@ -240,7 +240,7 @@ fn a_full_disk_at_the_temporary_files_says_how_to_move_them() {
     let attempt = Attempt::new(MANIFEST);
     let _heavy = common::heavy();
     let tmp = attempt.scratch.join("tmp");
-    let Some(finished) = common::on_a_tmpfs(Mount::Small(1), &tmp, &attempt.command()) else { return };
+    let Some(finished) = common::on_a_tmpfs(Mount::Small(16), &tmp, &attempt.command()) else { return };
     is_refused(finished, 106, &["No space left on device", "TMPDIR"]);
     attempt.left_nothing();
 }

@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 const EXIT_FORMAT: i32 = 102;
 
 #[test]
-fn without_a_package_it_says_so_in_one_line() {
+fn without_a_package_it_says_so_and_what_to_try() {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(launcher(&directory)).args(["a", "b c"]).output().unwrap();
     refused(&output);
@@ -32,11 +32,12 @@ fn it_starts_with_more_arguments_than_a_page_holds() {
     refused(&output);
 }
 
-/// A polite refusal: the code for it, one line, no panic.
+/// A polite refusal: the code for it, what is wrong and what to try, no panic.
 fn refused(output: &Output) {
     let message = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(EXIT_FORMAT), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_eq!(message.lines().count(), 2, "{message}");
+    assert!(message.contains("not a PSPF package") && message.contains("\n  try: "), "{message}");
     assert!(!message.contains("internal error"), "{message}");
     assert!(output.stdout.is_empty());
 }

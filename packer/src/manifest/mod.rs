@@ -2,7 +2,7 @@
 //!
 //! [`read`] takes a `pyproject.toml` and answers with a [`Manifest`] in which nothing has to be guessed later:
 //! names are names, versions are versions, every entry point is a module and perhaps a function, and the command
-//! that starts the app is known. Whatever is wrong is one [`Error`](crate::Error) of kind
+//! that starts the app is known. Whatever is wrong is one [`Error`] of kind
 //! [`Configuration`](crate::Kind::Configuration) that names file, line and field.
 
 mod pyproject;

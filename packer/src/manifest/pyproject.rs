@@ -245,6 +245,7 @@ fn script(table: &Table<'_>, key: &str, name: String, found: &Found<&str>) -> Re
             .error_at(key, "the entry point is not a name that Python can import")
             .expected("\"module:function\", or \"module\" to run it as with python -m")
             .found(format!("{:?}", found.value))
+            .hint(format!("write it like {key} = \"myapp.cli:main\""))
     })?;
     Ok(Script { name, entry_point, field: table.field(key), line: found.line })
 }
@@ -329,7 +330,9 @@ impl Source<'_> {
 
     fn not_toml(&self, error: &toml::de::Error) -> Error {
         let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
-        let new = self.error(format!("the manifest is not TOML: {message}"));
+        let new = self
+            .error(format!("the manifest is not TOML: {message}"))
+            .hint("mend that line; https://toml.io has the syntax");
         let Some(span) = error.span() else { return new };
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);

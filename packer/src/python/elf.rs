@@ -185,7 +185,13 @@ mod tests {
 
     #[test]
     fn a_program_without_its_debugging_sections_is_smaller_and_still_runs() {
-        let data = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        // Rust needs a C compiler to link with, so there is one.
+        let directory = tempfile::tempdir().unwrap();
+        let (source, program) = (directory.path().join("program.c"), directory.path().join("program"));
+        std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+        let mut compiler = std::process::Command::new("cc");
+        assert!(compiler.arg("-g").arg("-o").arg(&program).arg(&source).status().unwrap().success());
+        let data = std::fs::read(&program).unwrap();
         let before = Elf::parse(&data).unwrap();
         let stripped = rewrite(&data, &before, None).unwrap();
         let after = Elf::parse(&stripped).unwrap();

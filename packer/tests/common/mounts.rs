@@ -9,7 +9,7 @@ use super::process::{Finish as _, Finished};
 /// What kind of file system.
 #[derive(Debug, Clone, Copy)]
 pub enum Mount {
-    /// Holds this many mebibytes.
+    /// Holds this many kibibytes.
     Small(u32),
     /// Holds nothing, and nothing can be written.
     ReadOnly,
@@ -19,7 +19,7 @@ pub enum Mount {
 /// command has ended is listed on its standard output, each line after `left over: `. `None`: skipped.
 pub fn on_a_tmpfs(mount: Mount, directory: &Path, command: &Command) -> Option<Finished> {
     let options = match mount {
-        Mount::Small(mebibytes) => format!("size={mebibytes}m"),
+        Mount::Small(kibibytes) => format!("size={kibibytes}k"),
         Mount::ReadOnly => "ro".to_owned(),
     };
     let trial = namespace("ro", directory, OsStr::new("true")).finish();

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 
-def surroundings():
+def surroundings(*_args):
     """Where this process lives."""
     import site
 
