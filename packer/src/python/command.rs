@@ -71,8 +71,19 @@ pub(super) fn run(command: &mut Command, progress: &dyn Progress) -> Result<Outp
             Error::new(Kind::Execution, "cannot start a program").file(program(command)).found(error.to_string())
         })?;
     let status = wait(child, progress)?;
-    Ok(Output { status, stdout: contents(stdout)?, stderr: contents(stderr)? })
+    let output = Output { status, stdout: contents(stdout)?, stderr: contents(stderr)? };
+    if !output.success() && output.tail().contains(NO_SPACE) {
+        return Err(Error::new(Kind::Io, "the disk is full, said a program that packing needs")
+            .file(program(command))
+            .found(NO_SPACE)
+            .output(output.tail())
+            .hint("make room, or choose another place (TMPDIR moves the temporary files)"));
+    }
+    Ok(output)
 }
+
+/// How every system says that a disk is full.
+const NO_SPACE: &str = "No space left on device";
 
 fn wait(mut child: Child, progress: &dyn Progress) -> Result<ExitStatus> {
     let mut pause = Duration::from_millis(1);

@@ -176,12 +176,15 @@ fn wheel(installer: &Installer<'_>, source: &Path, progress: &dyn Progress) -> R
         }
     };
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH").unwrap_or_else(|| "315532800".into());
+    // uv and the backends leave lock files and builds in the directory for temporary files.
+    let temporary = installer.stage.join("tmp");
+    tree::make_directory(&temporary)?;
     let mut first = None;
     if let Some(uv) = installer.tools.uv(progress)? {
         let mut build = uv.command();
         build.args(["build", "--wheel", "--no-python-downloads", "--python"]).arg(interpreter);
         build.arg("--out-dir").arg(&out).arg(source).current_dir(&installer.manifest.directory);
-        build.env("SOURCE_DATE_EPOCH", &epoch).env("GIT_OPTIONAL_LOCKS", "0");
+        build.env("SOURCE_DATE_EPOCH", &epoch).env("GIT_OPTIONAL_LOCKS", "0").env("TMPDIR", &temporary);
         match built(run(&mut build, progress)?) {
             Ok(wheel) => return Ok(Ok(wheel)),
             // Only when the backend itself could not be had may pip's configuration make a difference.
@@ -191,7 +194,7 @@ fn wheel(installer: &Installer<'_>, source: &Path, progress: &dyn Progress) -> R
     }
     let mut build = python(interpreter);
     build.args(["-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "--wheel-dir"]).arg(&out).arg(source);
-    build.env("SOURCE_DATE_EPOCH", &epoch).env("GIT_OPTIONAL_LOCKS", "0");
+    build.env("SOURCE_DATE_EPOCH", &epoch).env("GIT_OPTIONAL_LOCKS", "0").env("TMPDIR", &temporary);
     match built(run(&mut build, progress)?) {
         Ok(wheel) => Ok(Ok(wheel)),
         Err(second) => Ok(Err(first.unwrap_or(second))),
