@@ -1,8 +1,9 @@
 //! Where slots and workenvs are kept, and why that place can be trusted.
 
-use alloc::format;
 use alloc::vec::Vec;
 
+use pspf_core::number::decimal;
+use pspf_core::text::concat;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -13,7 +14,7 @@ use crate::sys::{Dir, join};
 /// The cache directory: ours alone, at one of the places of [`Cache::open`].
 #[derive(Debug)]
 pub struct Cache {
-    root: Dir,
+    path: Vec<u8>,
     /// One extracted slot each.
     pub slots: Dir,
     /// One workenv each.
@@ -27,171 +28,147 @@ impl Cache {
     /// 2. `XDG_CACHE_HOME/pspf`, then `HOME/.cache/pspf`, where the user owns that home;
     /// 3. `pspf-<uid>` in `/var/tmp` or `/tmp`, for users without a home of their own.
     pub fn open(env: &Environment) -> Result<Self> {
-        for name in [&b"PSPF_CACHE_DIR"[..], b"CACHE_DIRECTORY"] {
-            if let Some(value) = env.get(name) {
-                // systemd lists several directories with colons between them; the first one is ours.
-                let path = if name == b"CACHE_DIRECTORY" { first_of_list(value) } else { value };
-                if !path.starts_with(b"/") {
-                    let name = core::str::from_utf8(name).unwrap_or_default();
-                    return Err(Error::Refused {
-                        what: format!("{name} is not an absolute path: {}", show(path)),
-                        hint: "set it to a path that begins with /",
-                    });
-                }
-                return Self::open_at(path, &Base::Anywhere);
-            }
+        if let Some(path) = env.get(b"PSPF_CACHE_DIR") {
+            return Self::open_named(path, "(PSPF_CACHE_DIR) is not an absolute path");
         }
-        let uid = rustix::process::geteuid().as_raw();
-        let mut candidates = Vec::new();
-        if let Some(home) = env.get(b"XDG_CACHE_HOME").filter(|path| path.starts_with(b"/")) {
-            candidates.push((join(home, b"pspf"), Base::Anywhere));
+        if let Some(list) = env.get(b"CACHE_DIRECTORY") {
+            // systemd lists several directories with colons between them; the first one is ours.
+            let path = list.split(|byte| *byte == b':').next().unwrap_or_default();
+            return Self::open_named(path, "(CACHE_DIRECTORY) is not an absolute path");
         }
-        if let Some(home) = env.get(b"HOME").filter(|path| path.starts_with(b"/")) {
-            candidates.push((join(home, b".cache/pspf"), Base::Home(home.to_vec())));
-        }
-        for shared in [&b"/var/tmp"[..], b"/tmp"] {
-            candidates.push((join(shared, format!("pspf-{uid}").as_bytes()), Base::Home(shared.to_vec())));
-        }
+        let home = |name| env.get(name).filter(|path| path.starts_with(b"/"));
+        let own = concat(&["pspf-", &decimal(rustix::process::geteuid().as_raw().into())]);
+        let candidates = [
+            (home(b"XDG_CACHE_HOME"), &b"pspf"[..], Base::Anywhere),
+            (home(b"HOME"), b".cache/pspf", Base::Home),
+            (Some(b"/var/tmp"), own.as_bytes(), Base::Home),
+            (Some(b"/tmp"), own.as_bytes(), Base::Home),
+        ];
         let mut first_failure = None;
-        for (path, base) in candidates {
-            match Self::open_at(&path, &base) {
+        for (base, below, kind) in candidates {
+            let Some(base) = base else { continue };
+            let path = join(base, below);
+            let root = match kind {
+                Base::Home => open_below(base, below),
+                Base::Anywhere => open_or_make(&path),
+            };
+            match root.and_then(|root| Self::open_in(&root, path)) {
                 Ok(cache) => return Ok(cache),
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }
-        Err(first_failure.unwrap_or(Error::Refused {
-            what: "there is no place for extracted files".into(),
-            hint: "set PSPF_CACHE_DIR to a directory of your own",
-        }))
+        Err(first_failure.unwrap_or_else(|| Error::refused(b"", "there is no place for extracted files", ELSEWHERE)))
     }
 
     /// The directory's path.
     pub fn path(&self) -> &[u8] {
-        self.root.path()
+        &self.path
     }
 
-    fn open_at(path: &[u8], base: &Base) -> Result<Self> {
-        let root = match base {
-            Base::Home(home) => {
-                let home_dir = Dir::open_path(home).map_err(|errno| Error::io("cannot open", home, errno))?;
-                check_base(&home_dir)?;
-                descend(home_dir, &path[home.len()..])?
-            }
-            Base::Anywhere => open_or_make(path)?,
-        };
-        check_own(&root)?;
-        let version = own_dir(&root, b"v1")?;
-        Ok(Self { slots: own_dir(&version, b"slots")?, envs: own_dir(&version, b"envs")?, root })
+    fn open_named(path: &[u8], otherwise: &'static str) -> Result<Self> {
+        if !path.starts_with(b"/") {
+            return Err(Error::refused(path, otherwise, "set it to a path that begins with /"));
+        }
+        Self::open_in(&open_or_make(path)?, path.to_vec())
+    }
+
+    fn open_in(root: &Dir, path: Vec<u8>) -> Result<Self> {
+        check_own(root, &path)?;
+        let version = own_dir(root, b"v1", &path)?;
+        Ok(Self { slots: own_dir(&version, b"slots", &path)?, envs: own_dir(&version, b"envs", &path)?, path })
     }
 }
 
 /// How a candidate is come by.
 enum Base {
-    /// Below this directory, which is there already and is the user's own or everybody's.
-    Home(Vec<u8>),
+    /// Below a directory which is there already and is the user's own or everybody's.
+    Home,
     /// Made from the root down where it is missing.
     Anywhere,
 }
 
 /// A home has to belong to who runs us (sudo with a kept HOME does not make root write into a user's home); a
 /// directory for everybody has to be sticky.
-fn check_base(dir: &Dir) -> Result<()> {
-    let stat = dir.own_stat()?;
-    let mode = stat.st_mode & 0o7777;
-    let sticky = mode & 0o1000 != 0;
-    if stat.st_uid == rustix::process::geteuid().as_raw() || sticky {
-        return check_writers(dir, mode);
+fn open_below(path: &[u8], below: &[u8]) -> Result<Dir> {
+    let home = Dir::open_path(path)?;
+    let stat = home.own_stat()?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() && stat.st_mode & STICKY == 0 {
+        return Err(Error::refused(path, "belongs to somebody else", ELSEWHERE));
     }
-    Err(Error::Refused {
-        what: format!("{} belongs to somebody else", show(dir.path())),
-        hint: "set PSPF_CACHE_DIR to a directory of your own",
-    })
+    check_writers(&home, path)?;
+    descend(home, below, path)
 }
 
 /// A directory that everybody may write to, and rename in, could be exchanged under our feet.
-fn check_writers(dir: &Dir, mode: u32) -> Result<()> {
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return Err(Error::Refused {
-            what: format!("{} can be written to by everybody", show(dir.path())),
-            hint: "chmod o-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own",
-        });
+fn check_writers(dir: &Dir, path: &[u8]) -> Result<()> {
+    let mode = dir.own_stat()?.st_mode;
+    if mode & 0o002 != 0 && mode & STICKY == 0 {
+        let hint = "chmod o-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
+        return Err(Error::refused(path, "can be written to by everybody", hint));
     }
     Ok(())
 }
 
 /// Our own directory: nobody else's, and nobody else may write to it.
-fn check_own(dir: &Dir) -> Result<()> {
+fn check_own(dir: &Dir, path: &[u8]) -> Result<()> {
     let stat = dir.own_stat()?;
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(Error::Refused {
-            what: format!("{} belongs to user {}, not to you", show(dir.path()), stat.st_uid),
-            hint: "set PSPF_CACHE_DIR to a directory of your own",
-        });
+        return Err(Error::refused(path, "belongs to somebody else", ELSEWHERE));
     }
     if stat.st_mode & 0o022 != 0 {
-        return Err(Error::Refused {
-            what: format!("others may write to {}", show(dir.path())),
-            hint: "chmod go-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own",
-        });
+        let hint = "chmod go-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
+        return Err(Error::refused(path, "can be written to by others", hint));
     }
     Ok(())
 }
 
-fn own_dir(parent: &Dir, name: &[u8]) -> Result<Dir> {
+fn own_dir(parent: &Dir, name: &[u8], path: &[u8]) -> Result<Dir> {
     let dir = parent.ensure_dir(name, 0o700)?;
-    check_own(&dir)?;
+    check_own(&dir, path)?;
     Ok(dir)
 }
 
-/// Makes and opens the directories of `path` below `base`, following no link in the last one.
-fn descend(base: Dir, path: &[u8]) -> Result<Dir> {
-    let components: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+/// Makes and opens the directories of `below` in `base`, following no link in the last one. `path` is for errors.
+fn descend(base: Dir, below: &[u8], path: &[u8]) -> Result<Dir> {
     let mut dir = base;
-    for (i, name) in components.iter().enumerate() {
-        let next = match dir.ensure_dir(name, 0o700) {
+    let mut rest = below.split(|byte| *byte == b'/').peekable();
+    while let Some(name) = rest.next() {
+        dir = match dir.ensure_dir(name, 0o700) {
             // ~/.cache may be a link to a larger disk, when the user made it.
-            Err(Error::Io { errno: Errno::LOOP | Errno::NOTDIR, .. }) if i + 1 < components.len() => {
+            Err(error) if matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) && rest.peek().is_some() => {
                 follow_own_link(&dir, name)?
             }
             other => other?,
         };
-        dir = next;
-        check_writers(&dir, dir.own_stat()?.st_mode & 0o7777)?;
+        check_writers(&dir, path)?;
     }
     Ok(dir)
 }
 
 fn follow_own_link(dir: &Dir, name: &[u8]) -> Result<Dir> {
-    let path = dir.join(name);
-    let stat = dir.stat(name).map_err(|errno| Error::io("cannot look at", &path, errno))?;
+    let stat = dir.stat(name)?;
     let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
     if !own || FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        return Err(Error::io("cannot open", &path, Errno::LOOP));
+        return Err(dir.failed("cannot open", name, Errno::LOOP));
     }
-    Dir::open_path(&path).map_err(|errno| Error::io("cannot open", &path, errno))
+    dir.open_linked(name)
 }
 
 /// Opens a directory that the user named, and makes what is missing of it.
 fn open_or_make(path: &[u8]) -> Result<Dir> {
     match Dir::open_path(path) {
-        Ok(dir) => Ok(dir),
-        Err(Errno::NOENT) => {
-            let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            let (parent, name) = (&path[..end.max(1)], &path[end + 1..]);
-            if name.is_empty() {
-                return open_or_make(parent);
-            }
-            open_or_make(parent)?.ensure_dir(name, 0o700).map(|_| ())?;
-            Dir::open_path(path).map_err(|errno| Error::io("cannot open", path, errno))
-        }
-        Err(errno) => Err(Error::io("cannot open", path, errno)),
+        Err(error) if error.errno() == Some(Errno::NOENT) => {}
+        other => return other,
     }
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    let (parent, name) = (&path[..end.max(1)], &path[end + 1..]);
+    let parent = open_or_make(parent)?;
+    if name.is_empty() {
+        return Ok(parent);
+    }
+    parent.ensure_dir(name, 0o700)?;
+    Dir::open_path(path)
 }
 
-fn first_of_list(value: &[u8]) -> &[u8] {
-    value.split(|byte| *byte == b':').next().unwrap_or_default()
-}
-
-fn show(path: &[u8]) -> alloc::string::String {
-    alloc::string::String::from_utf8_lossy(path).into_owned()
-}
+const STICKY: u32 = 0o1000;
+const ELSEWHERE: &str = "set PSPF_CACHE_DIR to a directory of your own";

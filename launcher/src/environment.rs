@@ -1,5 +1,6 @@
 //! The environment of the app (docs/format.md section 4).
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use pspf_core::metadata::Metadata;
@@ -11,82 +12,125 @@ use crate::workenv::Workenv;
 /// Variables, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Each as `NAME=value`.
+    variables: Vec<Vec<u8>>,
 }
 
 impl Environment {
     /// Takes `NAME=value` strings; one without `=` is dropped, as no program can look it up.
     pub fn from_strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Self {
-        let split = |entry: &[u8]| {
-            // A name may begin with '=', as some shells write them.
-            let at = entry.iter().skip(1).position(|byte| *byte == b'=')? + 1;
-            Some((entry[..at].to_vec(), entry[at + 1..].to_vec()))
-        };
-        Self { variables: strings.filter_map(split).collect() }
+        Self::new(strings.map(<[u8]>::to_vec).collect())
+    }
+
+    /// As [`from_strings`](Self::from_strings).
+    pub fn new(variables: Vec<Vec<u8>>) -> Self {
+        let mut env = Self { variables };
+        env.variables.retain(|variable| name_of(variable).len() < variable.len());
+        env
     }
 
     /// The value of a variable, unless it is unset or empty.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        let found = self.variables.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_slice()).filter(|value| !value.is_empty())
+        let value = self.variables.get(self.find(name)?)?.get(name.len() + 1..)?;
+        (!value.is_empty()).then_some(value)
     }
 
     /// Sets a variable.
-    pub fn set(&mut self, name: &[u8], value: Vec<u8>) {
-        match self.variables.iter_mut().find(|(other, _)| other == name) {
-            Some((_, old)) => *old = value,
-            None => self.variables.push((name.to_vec(), value)),
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
+        let mut variable = name.to_vec();
+        variable.push(b'=');
+        variable.extend_from_slice(value);
+        match self.find(name) {
+            Some(at) => self.variables[at] = variable,
+            None => self.variables.push(variable),
         }
     }
 
     /// Removes the variables whose names match `unset` and do not match `pass`.
-    pub fn remove(&mut self, unset: &[impl AsRef<[u8]>], pass: &[impl AsRef<[u8]>]) {
-        let any = |patterns: &[&[u8]], name: &[u8]| patterns.iter().any(|pattern| matches(pattern, name));
-        let unset: Vec<&[u8]> = unset.iter().map(AsRef::as_ref).collect();
-        let pass: Vec<&[u8]> = pass.iter().map(AsRef::as_ref).collect();
-        self.variables.retain(|(name, _)| !any(&unset, name) || any(&pass, name));
+    pub fn remove(&mut self, unset: &[String], pass: &[String]) {
+        let any = |patterns: &[String], name: &[u8]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), name));
+        self.keep(&|name| !any(unset, name) || any(pass, name));
     }
 
     /// Gives a variable another name, when it is set.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) {
-        if let Some(at) = self.variables.iter().position(|(name, _)| name == from) {
-            let (_, value) = self.variables.remove(at);
-            self.set(to, value);
+        if let Some(at) = self.find(from) {
+            let variable = self.variables.remove(at);
+            self.set(to, &variable[from.len() + 1..]);
         }
     }
 
-    /// The variables.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.variables.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    /// The variables as `NAME=value`.
+    pub fn strings(&self) -> &[Vec<u8>] {
+        &self.variables
     }
+
+    /// The variables as names and values.
+    #[cfg(feature = "std")]
+    pub fn variables(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.variables.iter().map(|variable| {
+            let (name, value) = variable.split_at(name_of(variable).len());
+            (name, &value[1..])
+        })
+    }
+
+    /// Removes the variables whose names `keep` does not want.
+    fn keep(&mut self, keep: &dyn Fn(&[u8]) -> bool) {
+        let mut at = 0;
+        while let Some(variable) = self.variables.get(at) {
+            if keep(name_of(variable)) {
+                at += 1;
+            } else {
+                self.variables.remove(at);
+            }
+        }
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.variables.iter().position(|variable| name_of(variable) == name)
+    }
+}
+
+/// What is before the '='. A name may begin with one, as some shells write them.
+#[inline(never)]
+fn name_of(variable: &[u8]) -> &[u8] {
+    let end = variable.iter().skip(1).position(|byte| *byte == b'=');
+    end.and_then(|end| variable.get(..=end)).unwrap_or(variable)
 }
 
 /// What the app gets: the caller's environment, changed as the package says.
 ///
 /// `typed` is the name by which the user called the package.
-pub fn of_app(metadata: &Metadata, caller: Environment, workenv: &Workenv, cache: &Cache, typed: &[u8]) -> Environment {
+pub fn of_app(
+    metadata: &Metadata,
+    caller: Environment,
+    workenv: &Workenv<'_>,
+    cache: &Cache,
+    typed: &[u8],
+) -> Environment {
     let mut env = caller;
-    env.remove(&STEERING, &[] as &[&[u8]]);
+    env.keep(&|name| !STEERING.contains(&name));
     let runtime = &metadata.runtime_env;
     env.remove(&runtime.unset, &runtime.pass);
     for (from, to) in &runtime.map {
         env.rename(from.as_bytes(), to.as_bytes());
     }
     let values = workenv.placeholders();
-    let sets = runtime.set.iter().chain(&metadata.workenv.env).chain(&metadata.execution_env);
-    for (name, value) in sets {
-        env.set(name.as_bytes(), fill(value, &values));
+    for set in [&runtime.set, &metadata.workenv.env, &metadata.execution_env] {
+        for (name, value) in set {
+            env.set(name.as_bytes(), &fill(value, &values));
+        }
     }
     let name = typed.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    env.set(b"FLAVOR_WORKENV", workenv.path().to_vec());
-    env.set(b"FLAVOR_COMMAND_NAME", name.to_vec());
-    env.set(b"FLAVOR_ORIGINAL_COMMAND", typed.to_vec());
-    env.set(b"FLAVOR_CACHE_DIR", cache.path().to_vec());
-    env.set(b"PSPF_ARGV0", typed.to_vec());
+    env.set(b"FLAVOR_WORKENV", workenv.path());
+    env.set(b"FLAVOR_COMMAND_NAME", name);
+    env.set(b"FLAVOR_ORIGINAL_COMMAND", typed);
+    env.set(b"FLAVOR_CACHE_DIR", cache.path());
+    env.set(b"PSPF_ARGV0", typed);
     let mut path = workenv.path().to_vec();
     path.extend_from_slice(b"/bin:");
     path.extend_from_slice(env.get(b"PATH").unwrap_or(DEFAULT_PATH));
-    env.set(b"PATH", path);
+    env.set(b"PATH", &path);
     env
 }
 
@@ -106,9 +150,8 @@ mod tests {
     #[test]
     fn pass_protects_from_unset() {
         let mut env = environment(&["PYTHONPATH=/x", "PYTHONUTF8=1", "HOME=/h"]);
-        env.remove(&["PYTHON*"], &["PYTHONUTF8"]);
-        let names: Vec<&[u8]> = env.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, [&b"PYTHONUTF8"[..], b"HOME"]);
+        env.remove(&["PYTHON*".into()], &["PYTHONUTF8".into()]);
+        assert_eq!(env.strings(), [&b"PYTHONUTF8=1"[..], b"HOME=/h"]);
     }
 
     #[test]
@@ -116,7 +159,7 @@ mod tests {
         let env = environment(&["A=b=c", "EMPTY=", "nothing"]);
         assert_eq!(env.get(b"A"), Some(&b"b=c"[..]));
         assert_eq!(env.get(b"EMPTY"), None);
-        assert_eq!(env.iter().count(), 2);
+        assert_eq!(env.strings().len(), 2);
     }
 
     #[test]
@@ -124,6 +167,6 @@ mod tests {
         let mut env = environment(&["OLD=1", "NEW=2"]);
         env.rename(b"OLD", b"NEW");
         assert_eq!(env.get(b"NEW"), Some(&b"1"[..]));
-        assert_eq!(env.iter().count(), 1);
+        assert_eq!(env.strings().len(), 1);
     }
 }

@@ -1,18 +1,25 @@
 //! What stops a start, in words that name the next step, with the exit codes of docs/format.md section 4.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use pspf_core::ErrorKind;
+use pspf_core::error::{printable, quoted};
+use pspf_core::number;
+use pspf_core::text::concat;
 use rustix::io::Errno;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why an app was not started.
+/// Why an app was not started. One word in size; [`kind`](Self::kind) has the details.
+#[derive(Debug)]
+pub struct Error(Box<ErrorKind>);
+
+/// The details of an [`Error`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ErrorKind {
     /// There is no package in the file, or not one that can be read.
     Open(pspf_core::Error),
     /// The package is not what it was when it was signed.
@@ -55,75 +62,162 @@ pub enum Error {
 }
 
 impl Error {
+    /// The details.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// The operating system's error, when it is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self.kind() {
+            ErrorKind::Io { errno, .. } | ErrorKind::Execution { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     /// The exit code of a launcher that ends with this error.
     pub fn exit_code(&self) -> i32 {
-        match self {
-            Self::Open(error) | Self::Verify(error) | Self::Slot { error, .. }
-                if matches!(error.kind(), ErrorKind::Source { .. }) =>
+        match self.kind() {
+            ErrorKind::Open(error) | ErrorKind::Verify(error) | ErrorKind::Slot { error, .. }
+                if matches!(error.kind(), pspf_core::ErrorKind::Source { .. }) =>
             {
                 106
             }
-            Self::Open(_) => 102,
-            Self::Verify(_) => 107,
-            Self::Slot { error, .. } if matches!(error.kind(), ErrorKind::Malformed { .. }) => 107,
-            Self::Slot { .. } => 103,
-            Self::Io { .. } => 106,
-            Self::Execution { .. } => 104,
-            Self::Manifest { .. } | Self::Refused { .. } => 109,
+            ErrorKind::Open(_) => 102,
+            ErrorKind::Verify(_) => 107,
+            ErrorKind::Slot { error, .. } if matches!(error.kind(), pspf_core::ErrorKind::Malformed { .. }) => 107,
+            ErrorKind::Slot { .. } => 103,
+            ErrorKind::Io { .. } => 106,
+            ErrorKind::Execution { .. } => 104,
+            ErrorKind::Manifest { .. } | ErrorKind::Refused { .. } => 109,
         }
     }
 
     /// An error of the operating system, with the path that it is about.
+    #[cold]
+    #[inline(never)]
     pub fn io(doing: &'static str, path: &[u8], errno: Errno) -> Self {
-        Self::Io { doing, path: String::from_utf8_lossy(path).into_owned(), errno }
+        ErrorKind::Io { doing, path: shown(path), errno }.into()
+    }
+
+    /// A slot that could not be read.
+    #[cold]
+    #[inline(never)]
+    pub fn slot(id: &str, error: pspf_core::Error) -> Self {
+        ErrorKind::Slot { id: id.into(), error }.into()
+    }
+
+    /// A package that makes no sense; what it says, in quotes, behind `what`.
+    #[cold]
+    #[inline(never)]
+    pub fn manifest(what: &'static str, text: &str) -> Self {
+        ErrorKind::Manifest { what: concat(&[what, ": ", &quoted(text)]) }.into()
+    }
+
+    /// A start that would not be safe, for a reason that follows this path.
+    #[cold]
+    #[inline(never)]
+    pub fn refused(path: &[u8], reason: &'static str, hint: &'static str) -> Self {
+        ErrorKind::Refused { what: concat(&[&shown(path), " ", reason]), hint }.into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    #[cold]
+    #[inline(never)]
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl Error {
+    /// Appends what [`Display`](fmt::Display) shows.
+    pub fn describe(&self, text: &mut String) {
+        let advice = match self.kind() {
+            ErrorKind::Open(error) => {
+                text.push_str("cannot open the package: ");
+                error.describe(text);
+                "get the file again, it is not whole"
+            }
+            ErrorKind::Verify(error) => {
+                text.push_str("the package was changed after it was signed: ");
+                error.describe(text);
+                "get the file again from its maker"
+            }
+            ErrorKind::Slot { id, error } => {
+                text.push_str("cannot extract slot ");
+                text.push_str(&quoted(id));
+                text.push_str(": ");
+                error.describe(text);
+                "get the file again"
+            }
+            ErrorKind::Io { doing, path, errno } => {
+                text.push_str(doing);
+                describe(path, *errno, text);
+                match *errno {
+                    Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM => {
+                        "make room or give access, or set PSPF_CACHE_DIR to another directory"
+                    }
+                    _ => return,
+                }
+            }
+            ErrorKind::Execution { program, errno } => {
+                text.push_str("cannot start");
+                describe(program, *errno, text);
+                match *errno {
+                    Errno::ACCESS => {
+                        "set PSPF_CACHE_DIR to a directory whose file system allows programs to run (noexec)"
+                    }
+                    Errno::NOENT => "this system lacks the program's loader (glibc), or the package is broken",
+                    _ => return,
+                }
+            }
+            ErrorKind::Manifest { what } => {
+                text.push_str(what);
+                "ask the package's maker to mend its manifest"
+            }
+            ErrorKind::Refused { what, hint } => {
+                text.push_str(what);
+                hint
+            }
+        };
+        text.push_str("\n  try: ");
+        text.push_str(advice);
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(error) => {
-                write!(f, "cannot open the package: {error}\n  try: get the file again, it is not whole")
-            }
-            Self::Verify(error) => {
-                write!(
-                    f,
-                    "the package was changed after it was signed: {error}\n  try: get the file again from its maker"
-                )
-            }
-            Self::Slot { id, error } => write!(f, "cannot extract slot {id:?}: {error}\n  try: get the file again"),
-            Self::Io { doing, path, errno } => {
-                write!(f, "{doing} {path}: {}", describe(*errno))?;
-                match *errno {
-                    Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM => {
-                        f.write_str("\n  try: make room or give access, or set PSPF_CACHE_DIR to another directory")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Self::Execution { program, errno } => {
-                write!(f, "cannot start {program}: {}", describe(*errno))?;
-                match *errno {
-                    Errno::ACCESS => f.write_str(
-                        "\n  try: set PSPF_CACHE_DIR to a directory whose file system allows programs to run (noexec)",
-                    ),
-                    Errno::NOENT => {
-                        f.write_str("\n  try: this system lacks the program's loader (glibc), or the package is broken")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Self::Manifest { what } => write!(f, "{what}\n  try: ask the package's maker to mend its manifest"),
-            Self::Refused { what, hint } => write!(f, "{what}\n  try: {hint}"),
-        }
+        let mut text = String::new();
+        self.describe(&mut text);
+        f.write_str(&text)
     }
 }
 
 impl core::error::Error for Error {}
 
-/// The operating system's error in words, for those that people meet.
-fn describe(errno: Errno) -> String {
-    let words = match errno {
+/// A path for people, without what would steer their terminal.
+#[cold]
+#[inline(never)]
+pub fn shown(path: &[u8]) -> String {
+    match core::str::from_utf8(path) {
+        Ok(path) => printable(path),
+        Err(_) => {
+            let mut ascii = String::new();
+            for byte in path {
+                ascii.push(char::from(byte & 0x7f));
+            }
+            printable(&ascii)
+        }
+    }
+}
+
+/// What it is about, and the operating system's error: in words, for those that people meet.
+fn describe(path: &str, errno: Errno, text: &mut String) {
+    text.push(' ');
+    text.push_str(path);
+    text.push_str(": ");
+    text.push_str(match errno {
         Errno::NOENT => "no such file or directory",
         Errno::ACCESS => "permission denied",
         Errno::PERM => "operation not permitted",
@@ -139,7 +233,9 @@ fn describe(errno: Errno) -> String {
         Errno::NOEXEC => "not a program for this machine",
         Errno::NAMETOOLONG => "the name is too long",
         Errno::TOOBIG => "too many arguments or variables",
-        _ => return alloc::format!("os error {}", errno.raw_os_error()),
-    };
-    words.into()
+        _ => {
+            text.push_str("os error ");
+            return number::push(text, errno.raw_os_error().unsigned_abs().into(), 10);
+        }
+    });
 }

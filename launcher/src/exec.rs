@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::environment::Environment;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, shown};
 
 /// What to execute.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub fn replace_process(command: &Command) -> Error {
         process.arg0(OsStr::from_bytes(name)).args(args.iter().map(|arg| OsStr::from_bytes(arg)));
     }
     process.env_clear();
-    process.envs(command.env.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+    process.envs(command.env.variables().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
     let error = process.exec();
     failure(command, rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::INVAL))
 }
@@ -47,59 +47,62 @@ pub fn replace_process(command: &Command) -> Error {
 /// Replaces this process by the app; what comes back is why not.
 #[cfg(not(feature = "std"))]
 pub fn replace_process(command: &Command) -> Error {
-    use alloc::ffi::CString;
-    use core::ffi::{CStr, c_char};
+    /// The texts with NULs at their ends and pointers to them with a null pointer at the end, unless there is a NUL
+    /// within one of them.
+    #[inline(never)]
+    fn terminated(texts: &[Vec<u8>]) -> Option<(Vec<Vec<u8>>, Vec<*const u8>)> {
+        let (mut strings, mut pointers) = (Vec::new(), Vec::new());
+        for text in texts {
+            if text.contains(&0) {
+                return None;
+            }
+            let mut string = text.clone();
+            string.push(0);
+            pointers.push(string.as_ptr());
+            strings.push(string);
+        }
+        pointers.push(core::ptr::null());
+        Some((strings, pointers))
+    }
 
-    let join = |(name, value): (&[u8], &[u8])| {
-        let mut entry = name.to_vec();
-        entry.push(b'=');
-        entry.extend_from_slice(value);
-        CString::new(entry)
+    let program = terminated(core::slice::from_ref(&command.program));
+    let (Some((_program, program)), Some((_args, args)), Some((_env, env))) =
+        (program, terminated(&command.args), terminated(command.env.strings()))
+    else {
+        return Error::manifest("a NUL character in the command line or the environment", "");
     };
-    let program = CString::new(command.program.clone());
-    let args: Result<Vec<CString>, _> = command.args.iter().map(|arg| CString::new(arg.clone())).collect();
-    let env: Result<Vec<CString>, _> = command.env.iter().map(join).collect();
-    let (Ok(program), Ok(args), Ok(env)) = (program, args, env) else {
-        return Error::Manifest { what: "a NUL character in the command line or the environment".into() };
-    };
-    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([core::ptr::null()]).collect()
-    };
-    let execve = |program: &CStr, args: &[*const c_char], env: &[*const c_char]| {
-        let errno: isize;
-        // SAFETY: the kernel reads three pointers: a NUL-terminated path, and two arrays of pointers to NUL-terminated
-        // strings that end in a null pointer. All of them outlive the call. On success it does not return; on
-        // failure it changes nothing but rax, rcx and r11.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            core::arch::asm!(
-                "syscall",
-                inlateout("rax") 59_isize => errno,
-                in("rdi") program.as_ptr(),
-                in("rsi") args.as_ptr(),
-                in("rdx") env.as_ptr(),
-                out("rcx") _,
-                out("r11") _,
-                options(nostack),
-            );
-        }
-        // SAFETY: as above; on failure it changes nothing but x0.
-        #[cfg(target_arch = "aarch64")]
-        unsafe {
-            core::arch::asm!(
-                "svc 0",
-                in("x8") 221_isize,
-                inlateout("x0") program.as_ptr() as isize => errno,
-                in("x1") args.as_ptr(),
-                in("x2") env.as_ptr(),
-                options(nostack),
-            );
-        }
-        rustix::io::Errno::from_raw_os_error((-errno) as i32)
-    };
-    failure(command, execve(&program, &pointers(&args), &pointers(&env)))
+    let errno: isize;
+    // SAFETY: the kernel reads three pointers: a NUL-terminated path, and two arrays of pointers to NUL-terminated
+    // strings that end in a null pointer. All of them outlive the call. On success it does not return; on
+    // failure it changes nothing but rax, rcx and r11.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "syscall",
+            inlateout("rax") 59_isize => errno,
+            in("rdi") program[0],
+            in("rsi") args.as_ptr(),
+            in("rdx") env.as_ptr(),
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: as above; on failure it changes nothing but x0.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") 221_isize,
+            inlateout("x0") program[0] as isize => errno,
+            in("x1") args.as_ptr(),
+            in("x2") env.as_ptr(),
+            options(nostack),
+        );
+    }
+    failure(command, rustix::io::Errno::from_raw_os_error((-errno) as i32))
 }
 
 fn failure(command: &Command, errno: rustix::io::Errno) -> Error {
-    Error::Execution { program: alloc::string::String::from_utf8_lossy(&command.program).into_owned(), errno }
+    ErrorKind::Execution { program: shown(&command.program), errno }.into()
 }

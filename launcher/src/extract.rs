@@ -6,44 +6,41 @@ use alloc::vec::Vec;
 
 use pspf_core::archive::{self, Kind, Reader};
 use pspf_core::digest::Hasher;
+use pspf_core::error::quoted;
+use pspf_core::names::Names;
 use pspf_core::placement::Placement;
-use pspf_core::tree::{self, OutOfOrder, TreeHasher};
-use pspf_core::{Digest, SlotReader};
+use pspf_core::tree::{self, Tree};
+use pspf_core::{Digest, Part, SlotReader, text};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, Stat};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Stat};
 
 use crate::error::{Error, Result};
-use crate::seal::{Row, Writer};
-use crate::sys::{self, Dir};
+use crate::seal::Writer;
+use crate::sys::{self, Dir, split};
 
 /// Where the entries of a slot are written, and what is learnt on the way.
 pub struct Extractor<'a> {
+    /// The slot's id, for errors.
+    id: &'a str,
     root: &'a Dir,
     placement: &'a Placement,
     seal: Option<&'a mut Writer>,
-    tree: Option<TreeHasher>,
+    tree: Tree,
     /// The directories of the current entry, outermost first.
     open: Vec<(String, Dir)>,
     links: Vec<(String, String)>,
 }
 
-/// What extraction found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extracted {
-    /// The digest of the tree; `None` when the entries came in no order, so that it takes a second look.
-    pub tree: Option<Digest>,
-}
-
 impl<'a> Extractor<'a> {
-    /// Writes into `root`, which is empty or a workenv; rows go to `seal`, if there is one.
-    pub fn new(root: &'a Dir, placement: &'a Placement, seal: Option<&'a mut Writer>) -> Self {
-        Self { root, placement, seal, tree: Some(TreeHasher::streaming()), open: Vec::new(), links: Vec::new() }
+    /// Writes into `root`, which is empty or a workenv; rows go to `seal`, if there is one. `id` names the slot.
+    pub fn new(id: &'a str, root: &'a Dir, placement: &'a Placement, seal: Option<&'a mut Writer>) -> Self {
+        Self { id, root, placement, seal, tree: Tree::default(), open: Vec::new(), links: Vec::new() }
     }
 
-    /// Writes all entries of an archive slot.
-    pub fn archive(mut self, id: &str, slot: &mut SlotReader<'_>) -> Result<Extracted> {
-        let failed = |error| Error::Slot { id: id.into(), error };
+    /// Writes all entries of an archive slot, and gives the digest of the tree.
+    pub fn archive(mut self, slot: &mut SlotReader<'_>) -> Result<Digest> {
+        let id = self.id;
+        let failed = |error| Error::slot(id, error);
         let mut reader = Reader::new(slot);
         while let Some(entry) = reader.next_entry().map_err(failed)? {
             let mode = self.placement.mode(entry.mode);
@@ -72,19 +69,19 @@ impl<'a> Extractor<'a> {
                     self.hash(tree::Kind::Symlink, archive::SYMLINK_MODE, &entry.path, digest);
                     self.links.push((entry.path, target));
                 }
-                Kind::Hardlink { target } => self.hardlink(id, &entry.path, &target)?,
+                Kind::Hardlink { target } => self.hardlink(&entry.path, &target)?,
             }
         }
         self.links()?;
-        Ok(Extracted { tree: self.tree.map(|tree| tree.finish().0) })
+        Ok(self.tree.finish().0)
     }
 
-    /// Writes a slot that is one file.
-    pub fn raw(mut self, id: &str, name: &str, permissions: u16, slot: &mut SlotReader<'_>) -> Result<Extracted> {
-        let failed = |error| Error::Slot { id: id.into(), error };
+    /// Writes a slot that is one file, and gives the digest of the tree that it is.
+    pub fn raw(mut self, name: &str, permissions: u16, slot: &mut SlotReader<'_>) -> Result<Digest> {
+        let id = self.id;
+        let failed = |error| Error::slot(id, error);
         let mode = self.placement.mode(permissions);
-        let (parent, file_name) = self.parent_of(name)?;
-        let mut file = File::create(parent, file_name, mode)?;
+        let mut file = File::create(self.root, name, mode)?;
         loop {
             let ready = slot.fill().map_err(failed)?;
             if ready.is_empty() {
@@ -95,35 +92,21 @@ impl<'a> Extractor<'a> {
             slot.consume(count);
         }
         let (digest, stat) = file.close()?;
-        let last = name.rsplit('/').next().unwrap_or(name).to_owned();
-        self.hash(tree::Kind::File, mode, &last, digest);
-        self.seal_row(name, &stat)?;
-        Ok(Extracted { tree: self.tree.map(|tree| tree.finish().0) })
+        self.record(tree::Kind::File, mode, name, digest, &stat)?;
+        Ok(self.tree.finish().0)
     }
 
     /// Another name for a file of this slot.
-    fn hardlink(&mut self, id: &str, path: &str, target: &str) -> Result<()> {
-        let no_file = || Error::Slot {
-            id: id.into(),
-            error: pspf_core::Error::malformed(
-                pspf_core::Part::Entry(path.into()),
-                0,
-                "a link to an earlier file",
-                alloc::format!("{target:?}"),
-            ),
+    fn hardlink(&mut self, path: &str, target: &str) -> Result<()> {
+        let (dir, name) = split(target);
+        let target = self.root.walk(dir, false).and_then(|dir| Ok((dir.stat(name.as_bytes())?, dir)));
+        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let Some((stat, dir)) = target.ok().filter(|(stat, _)| is_file(stat)) else {
+            return Err(self.malformed(path, "a link to an earlier file", name));
         };
-        let (target_parent, target_name) = split(target);
-        let target_dir = self.walk(target_parent).map_err(|_| no_file())?;
-        let stat = target_dir.stat(target_name.as_bytes()).map_err(|_| no_file())?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
-            return Err(no_file());
-        }
-        let content = target_dir.open_file(target_name.as_bytes()).map_err(|_| no_file())?;
-        let digest = hash_file(&content)
-            .map_err(|errno| Error::io("cannot read", &target_dir.join(target_name.as_bytes()), errno))?;
-        let (parent, name) = self.parent_of(path)?;
-        rustix::fs::linkat(&target_dir, target_name, parent, name, AtFlags::empty())
-            .map_err(|errno| Error::io("cannot create", &parent.join(name.as_bytes()), errno))?;
+        let digest = hash_file(&dir, name.as_bytes())?;
+        let (parent, link) = self.parent_of(path)?;
+        parent.hard_link(link.as_bytes(), &dir, name.as_bytes())?;
         self.record(tree::Kind::File, (stat.st_mode & 0o7777) as u16, path, digest, &stat)
     }
 
@@ -131,25 +114,17 @@ impl<'a> Extractor<'a> {
     /// one, but not through it.
     fn links(&mut self) -> Result<()> {
         let links = core::mem::take(&mut self.links);
-        let names: alloc::collections::BTreeSet<&str> = links.iter().map(|(path, _)| path.as_str()).collect();
+        let mut names = Names::default();
+        for (path, _) in &links {
+            names.insert(path);
+        }
         for (path, target) in &links {
             if passes_through(path, target, &names) {
-                return Err(Error::Slot {
-                    id: path.clone(),
-                    error: pspf_core::Error::malformed(
-                        pspf_core::Part::Entry(path.clone()),
-                        0,
-                        "a link that leads through no other link",
-                        alloc::format!("{target:?}"),
-                    ),
-                });
+                return Err(self.malformed(path, "a link that leads through no other link", target));
             }
             let (parent, name) = self.parent_of(path)?;
-            rustix::fs::symlinkat(target.as_str(), parent, name)
-                .map_err(|errno| Error::io("cannot create", &parent.join(name.as_bytes()), errno))?;
-            let stat = parent
-                .stat(name.as_bytes())
-                .map_err(|errno| Error::io("cannot look at", &parent.join(name.as_bytes()), errno))?;
+            parent.link(name.as_bytes(), target.as_bytes())?;
+            let stat = parent.stat(name.as_bytes())?;
             self.seal_row(path, &stat)?;
         }
         Ok(())
@@ -161,16 +136,12 @@ impl<'a> Extractor<'a> {
     }
 
     fn hash(&mut self, kind: tree::Kind, mode: u16, path: &str, digest: Digest) {
-        if let Some(tree) = &mut self.tree
-            && tree.add(kind, mode, path, digest) == Err(OutOfOrder)
-        {
-            self.tree = None;
-        }
+        self.tree.add(kind, mode, path, digest);
     }
 
     fn seal_row(&mut self, path: &str, stat: &Stat) -> Result<()> {
         match &mut self.seal {
-            Some(seal) => seal.row(&Row::new(path.to_owned(), stat)),
+            Some(seal) => seal.row(path, stat),
             None => Ok(()),
         }
     }
@@ -183,59 +154,57 @@ impl<'a> Extractor<'a> {
 
     /// A directory, made where it is missing. Those on the way stay open: entries come sorted.
     fn directory(&mut self, path: &str) -> Result<&Dir> {
-        let wanted: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        let shared = self.open.iter().zip(&wanted).take_while(|((open, _), name)| open == *name).count();
-        self.open.truncate(shared);
-        for name in &wanted[shared..] {
-            let parent = self.open.last().map_or(self.root, |(_, dir)| dir);
-            let dir = parent.ensure_dir(name.as_bytes(), archive::DIRECTORY_MODE)?;
-            let mode = dir.own_stat()?.st_mode & 0o777;
-            if mode & 0o700 != 0o700 {
-                // A umask that takes the owner's own rights away.
-                chmod(&dir, archive::DIRECTORY_MODE, dir.path())?;
+        let mut depth = 0;
+        for name in text::pieces(path, b'/').filter(|name| !name.is_empty()) {
+            if self.open.get(depth).is_none_or(|(open, _)| open != name) {
+                self.open.truncate(depth);
+                let parent = self.open.last().map_or(self.root, |(_, dir)| dir);
+                let dir = parent.ensure_dir(name.as_bytes(), archive::DIRECTORY_MODE)?;
+                if dir.own_stat()?.st_mode & 0o700 != 0o700 {
+                    // A umask that takes the owner's own rights away.
+                    dir.chmod(archive::DIRECTORY_MODE)?;
+                }
+                self.open.push((name.to_owned(), dir));
             }
-            self.open.push(((*name).to_owned(), dir));
+            depth += 1;
         }
+        self.open.truncate(depth);
         Ok(self.open.last().map_or(self.root, |(_, dir)| dir))
     }
 
-    /// A directory that is there, without following links.
-    fn walk(&self, path: &str) -> Result<Dir, Errno> {
-        let mut dir = self.root.open_dir(b".")?;
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            dir = dir.open_dir(name.as_bytes())?;
-        }
-        Ok(dir)
+    #[cold]
+    fn malformed(&self, path: &str, expected: &'static str, found: &str) -> Error {
+        Error::slot(self.id, pspf_core::Error::malformed(Part::Entry(path.into()), 0, expected, quoted(found)))
     }
 }
 
 /// A file being written.
-struct File {
+struct File<'a> {
+    parent: &'a Dir,
+    name: &'a [u8],
     fd: OwnedFd,
-    path: Vec<u8>,
     mode: u16,
     hasher: Hasher,
 }
 
-impl File {
-    fn create(parent: &Dir, name: &str, mode: u16) -> Result<Self> {
-        let fd = parent
-            .create_file(name.as_bytes(), mode)
-            .map_err(|errno| Error::io("cannot create", &parent.join(name.as_bytes()), errno))?;
-        Ok(Self { fd, path: parent.join(name.as_bytes()), mode, hasher: Hasher::new() })
+impl<'a> File<'a> {
+    fn create(parent: &'a Dir, name: &'a str, mode: u16) -> Result<Self> {
+        let fd = parent.create_file(name.as_bytes(), mode)?;
+        Ok(Self { parent, name: name.as_bytes(), fd, mode, hasher: Hasher::new() })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        sys::write_all(&self.fd, bytes).map_err(|errno| Error::io("cannot write", &self.path, errno))
+        let written = sys::write_all(self.fd.as_fd(), bytes);
+        written.map_err(|errno| self.parent.failed("cannot write", self.name, errno))
     }
 
     fn close(self) -> Result<(Digest, Stat)> {
-        let failed = |errno| Error::io("cannot look at", &self.path, errno);
+        let failed = |errno| self.parent.failed("cannot finish", self.name, errno);
         let mut stat = rustix::fs::fstat(&self.fd).map_err(failed)?;
         if stat.st_mode & 0o7777 != u32::from(self.mode) {
             // The umask took something away.
-            chmod(&self.fd, self.mode, &self.path)?;
+            sys::chmod(self.fd.as_fd(), self.mode).map_err(failed)?;
             stat = rustix::fs::fstat(&self.fd).map_err(failed)?;
         }
         Ok((self.hasher.finish(), stat))
@@ -244,75 +213,62 @@ impl File {
 
 /// Re-computes the digest of a tree on disk, as extraction would have computed it.
 pub fn hash_tree(root: &Dir) -> Result<Digest> {
-    let mut hasher = TreeHasher::collecting();
-    hash_directory(root, "", &mut hasher)?;
-    Ok(hasher.finish().0)
+    let mut tree = Tree::default();
+    collect(root, "", &mut tree)?;
+    Ok(tree.finish().0)
 }
 
-fn hash_directory(dir: &Dir, prefix: &str, hasher: &mut TreeHasher) -> Result<()> {
-    let failed = |path: &[u8], errno| Error::io("cannot read", path, errno);
-    for name in dir.names(b"").map_err(|errno| failed(dir.path(), errno))? {
-        let at = dir.join(&name);
-        let stat = dir.stat(&name).map_err(|errno| failed(&at, errno))?;
-        let path = alloc::format!("{prefix}{}", String::from_utf8_lossy(&name));
-        let mode = (stat.st_mode & 0o7777) as u16;
-        let (kind, mode, digest) = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-            rustix::fs::FileType::Directory => (tree::Kind::Directory, archive::DIRECTORY_MODE, ZEROS),
-            rustix::fs::FileType::Symlink => {
-                let target = rustix::fs::readlinkat(dir, &name[..], Vec::new()).map_err(|errno| failed(&at, errno))?;
-                (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(target.to_bytes()))
-            }
-            _ => {
-                let file = dir.open_file(&name).map_err(|errno| failed(&at, errno))?;
-                (tree::Kind::File, mode, hash_file(&file).map_err(|errno| failed(&at, errno))?)
-            }
+fn collect(dir: &Dir, prefix: &str, tree: &mut Tree) -> Result<()> {
+    for name in dir.names(b"")? {
+        let stat = dir.stat(&name)?;
+        let mut path = prefix.to_owned();
+        // No slot has a name that is not UTF-8: that it differs is enough.
+        path.push_str(core::str::from_utf8(&name).unwrap_or_default());
+        let (kind, mode, digest) = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => (tree::Kind::Directory, archive::DIRECTORY_MODE, ZEROS),
+            FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(&name)?)),
+            _ => (tree::Kind::File, (stat.st_mode & 0o7777) as u16, hash_file(dir, &name)?),
         };
-        // A collecting hasher takes any order.
-        let _ = hasher.add(kind, mode, &path, digest);
+        tree.add(kind, mode, &path, digest);
         if kind == tree::Kind::Directory {
-            let inner = dir.open_dir(&name).map_err(|errno| failed(&at, errno))?;
-            hash_directory(&inner, &alloc::format!("{path}/"), hasher)?;
+            path.push('/');
+            collect(&dir.open_dir(&name)?, &path, tree)?;
         }
     }
     Ok(())
 }
 
-fn hash_file(fd: &OwnedFd) -> Result<Digest, Errno> {
+fn hash_file(dir: &Dir, name: &[u8]) -> Result<Digest> {
+    let fd = dir.open_file(name)?;
     let mut hasher = Hasher::new();
     let mut buffer = alloc::vec![0; 128 << 10];
     loop {
-        match sys::retry(|| rustix::io::read(fd, &mut buffer[..]))? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&buffer[..read]),
+        match sys::retry(|| rustix::io::read(&fd, &mut buffer[..])) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(errno) => return Err(dir.failed("cannot read", name, errno)),
         }
     }
 }
 
-/// Sets exactly these permission bits.
-pub fn chmod(fd: impl AsFd, mode: u16, path: &[u8]) -> Result<()> {
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode.into()))
-        .map_err(|errno| Error::io("cannot set the mode of", path, errno))
-}
-
-fn passes_through(path: &str, target: &str, links: &alloc::collections::BTreeSet<&str>) -> bool {
-    let mut at: Vec<&str> = path.split('/').collect();
-    at.pop();
-    let components: Vec<&str> = target.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    for (i, name) in components.iter().enumerate() {
-        if *name == ".." {
-            at.pop();
+/// True when the way from the directory of `path` to `target` goes through one of `links`.
+fn passes_through(path: &str, target: &str, links: &Names) -> bool {
+    let mut at = split(path).0.to_owned();
+    let mut names = text::pieces(target, b'/').filter(|name| !name.is_empty() && *name != ".").peekable();
+    while let Some(name) = names.next() {
+        if name == ".." {
+            at.truncate(split(&at).0.len());
         } else {
-            at.push(name);
-            if i + 1 < components.len() && links.contains(at.join("/").as_str()) {
+            if !at.is_empty() {
+                at.push('/');
+            }
+            at.push_str(name);
+            if names.peek().is_some() && links.number_of(&at).is_some() {
                 return true;
             }
         }
     }
     false
-}
-
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 const ZEROS: Digest = Digest([0; 32]);

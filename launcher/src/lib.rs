@@ -15,7 +15,6 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 
 use pspf_core::{Package, Source, Verified};
@@ -31,7 +30,7 @@ pub mod sys;
 pub mod text;
 pub mod workenv;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 
 use environment::Environment;
 use exec::Command;
@@ -40,48 +39,50 @@ use exec::Command;
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// The command line, the name that was typed first.
-    pub args: Vec<CString>,
+    pub args: Vec<Vec<u8>>,
     /// The environment as `NAME=value`.
-    pub env: Vec<CString>,
+    pub env: Vec<Vec<u8>>,
     /// AT_EXECFN: the path that was executed.
-    pub execfn: Option<CString>,
+    pub execfn: Option<Vec<u8>>,
     /// AT_SECURE: the file has more rights than the caller (setuid, capabilities).
     pub secure: bool,
 }
 
 /// The launcher's whole life: it returns only when the app could not be started, with the exit code.
 pub fn start(start: Start) -> i32 {
-    let name = start.args.first().cloned().unwrap_or_default();
+    let typed = start.args.first().cloned().unwrap_or_default();
     let error = match launch(start) {
         Ok(never) => match never {},
         Err(error) => error,
     };
-    sys::print_error(&alloc::format!("{}: {error}\n", alloc::string::String::from_utf8_lossy(name.as_bytes())));
+    let mut text = error::shown(&typed);
+    text.push_str(": ");
+    error.describe(&mut text);
+    text.push('\n');
+    sys::print_error(&text);
     error.exit_code()
 }
 
 fn launch(start: Start) -> Result<core::convert::Infallible> {
     if start.secure {
-        return Err(Error::Refused {
+        return Err(ErrorKind::Refused {
             what: "this package runs with more rights than its caller (setuid, setgid or file capabilities)".into(),
             hint: "remove them: chmod u-s,g-s FILE; setcap -r FILE",
-        });
+        }
+        .into());
     }
     let file = sys::File::open_own(start.execfn.as_deref())?;
-    let package = Package::open(file).map_err(Error::Open)?;
-    let verified = package.verify().map_err(Error::Verify)?;
-    verified.check_launcher().map_err(Error::Verify)?;
-    let typed = start.args.first().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-    let env = Environment::from_strings(start.env.iter().map(|entry| entry.as_bytes()));
-    let args = start.args.iter().skip(1).map(|arg| arg.as_bytes().to_vec()).collect();
-    let mut command = prepare(&verified, typed, args, env)?;
+    let package = Package::open(file).map_err(ErrorKind::Open)?;
+    let verified = package.verify().map_err(ErrorKind::Verify)?;
+    verified.check_launcher().map_err(ErrorKind::Verify)?;
+    let mut args = start.args;
+    let typed = if args.is_empty() { Vec::new() } else { args.remove(0) };
+    let mut command = prepare(&verified, typed, args, Environment::new(start.env))?;
     if package.source().was_found_by_name() {
         // Without /proc the dynamic linker cannot tell where a program lies, which $ORIGIN in its run path asks
         // (ld.so(8)).
-        let directory = exec::directory_of(&command.program);
-        command.env.set(b"LD_ORIGIN_PATH", directory);
+        command.env.set(b"LD_ORIGIN_PATH", &exec::directory_of(&command.program));
     }
-    drop(package);
     Err(exec::replace_process(&command))
 }
 
@@ -90,13 +91,13 @@ fn launch(start: Start) -> Result<core::convert::Infallible> {
 pub fn prepare<S: Source>(
     verified: &Verified<'_, S>,
     typed: Vec<u8>,
-    args: Vec<Vec<u8>>,
+    mut args: Vec<Vec<u8>>,
     env: Environment,
 ) -> Result<Command> {
     let cache = cache::Cache::open(&env)?;
     let workenv = workenv::Workenv::prepare(verified, &cache)?;
     let mut command = workenv.command(&verified.metadata().command)?;
-    command.args.extend(args);
+    command.args.append(&mut args);
     command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
     // The lock says that the workenv is in use; the app inherits it.
     workenv.keep_lock()?;

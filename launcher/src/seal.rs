@@ -3,18 +3,17 @@
 //! A seal is written last. It is text: a header of fixed size, then one row per entry, each ended by a NUL.
 //!
 //! ```text
-//! pspf-seal 1 <identity> <tree digest> <entries> <boot> <durable>      padded with spaces to 255 bytes, newline
-//! f 444 <size> <mtime in ns> <path>\0     d 755 0 <mtime> <path>\0     l 777 0 0 <path>\0
+//! pspf-seal 1 <identity> <tree digest> <entries> <boot>    padded with spaces to 248 bytes, then "fresh  " or
+//!                                                          "durable", newline
+//! f 444 <size> <mtime in ns> <path>\0        d 755 0 0 <path>\0        l 777 0 0 <path>\0
 //! ```
 
-use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use pspf_core::Digest;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, Stat};
+use pspf_core::{Digest, number, text};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -23,158 +22,104 @@ use crate::sys::{self, Dir};
 /// The seal's name in its directory.
 pub const NAME: &[u8] = b".seal";
 
-/// The header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// What is sealed: a slot's or workenv's name in the store.
-    pub identity: String,
+/// A seal that names what it should.
+#[derive(Debug)]
+pub struct Seal {
     /// The digest of the tree; zeros where there is none to compare with.
     pub tree: Digest,
-    /// How many rows follow.
-    pub entries: u64,
-    /// The boot in which it was written.
-    pub boot: String,
-    /// True once the content was read back in a later boot: it had reached the disk.
-    pub durable: bool,
+    /// True when what it seals is on the disk for certain: written in this boot, or read back in a later one.
+    pub settled: bool,
+    /// How many rows it has.
+    entries: u64,
+    fd: OwnedFd,
 }
 
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// `f`, `d` or `l`.
-    pub kind: char,
-    /// The permission bits.
-    pub mode: u32,
-    /// In bytes; 0 for anything but a file.
-    pub size: u64,
-    /// In nanoseconds since 1970; 0 for links.
-    pub mtime: i64,
-    /// Relative to what is sealed.
-    pub path: String,
+impl Seal {
+    /// Opens the seal in `dir`; `None` when the directory is not ours alone, or its seal is absent, not readable or
+    /// about something else than `identity`: a slot's or workenv's name in the store.
+    pub fn open(dir: &Dir, identity: &str) -> Result<Option<Self>> {
+        if !dir.is_ours()? {
+            return Ok(None);
+        }
+        let fd = match dir.open_file(NAME) {
+            Ok(fd) => fd,
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::LOOP)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut block = [0; HEADER];
+        match sys::retry(|| rustix::io::pread(&fd, &mut block, 0)) {
+            Ok(HEADER) => Ok(Self::parse(&block, identity, fd)),
+            Ok(_) => Ok(None),
+            Err(errno) => Err(dir.failed("cannot read", NAME, errno)),
+        }
+    }
+
+    fn parse(block: &[u8; HEADER], identity: &str, fd: OwnedFd) -> Option<Self> {
+        let (words, last) = block.split_at(FRESHNESS);
+        let mut words = text::pieces(core::str::from_utf8(words).ok()?, b' ');
+        if words.next()? != "pspf-seal" || words.next()? != "1" || words.next()? != identity {
+            return None;
+        }
+        let tree = Digest::from_hex(words.next()?)?;
+        let entries = number::parse(words.next()?, 10)?;
+        let settled = words.next()? == boot_id() || last == DURABLE;
+        Some(Self { tree, settled, entries, fd })
+    }
+
+    /// True when the entries in `dir`, or what they lead to, are still as the rows say. A row is never taken apart:
+    /// it is compared with the one that its path would get now.
+    pub fn rows_hold(&self, dir: &Dir) -> Result<bool> {
+        let rows = rustix::fs::seek(&self.fd, SeekFrom::Start(HEADER as u64))
+            .and_then(|_| sys::read_all(self.fd.as_fd(), LARGEST))
+            .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
+        let Ok(mut rest) = core::str::from_utf8(&rows) else { return Ok(false) };
+        let mut count = 0;
+        while let Some((expected, rows)) = text::split_once(rest, 0) {
+            rest = rows;
+            let path = (0..4).try_fold(expected, |rest, _| text::split_once(rest, b' ').map(|(_, rest)| rest));
+            let path = path.unwrap_or_default();
+            let is_link = expected.starts_with('l');
+            let stat = if is_link { dir.stat(path.as_bytes()) } else { dir.stat_target(path.as_bytes()) };
+            if !stat.is_ok_and(|stat| row(path, &stat) == expected) {
+                return Ok(false);
+            }
+            count += 1;
+        }
+        Ok(rest.is_empty() && count == self.entries)
+    }
+
+    /// Writes into the seal in `dir` that its content was read back.
+    pub fn settle(dir: &Dir) -> Result<()> {
+        let fd = dir.open(NAME, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, "cannot open")?;
+        rustix::fs::seek(&fd, SeekFrom::Start(FRESHNESS as u64))
+            .and_then(|_| sys::write_all(fd.as_fd(), DURABLE))
+            .map_err(|errno| dir.failed("cannot write", NAME, errno))
+    }
+
+    /// The open file, for locking.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
 }
 
 /// Writes a seal: rows as they come, the header at the end.
 pub struct Writer {
     fd: OwnedFd,
-    path: Vec<u8>,
     rows: Vec<u8>,
     entries: u64,
 }
 
-impl Header {
-    /// Opens the seal in `dir` and reads its header; `None` when there is none or when it cannot be read.
-    pub fn open(dir: &Dir) -> Result<Option<(Self, OwnedFd)>> {
-        let fd = match dir.open_file(NAME) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
-            Err(errno) => return Err(Error::io("cannot open", &dir.join(NAME), errno)),
-        };
-        let mut block = [0; HEADER];
-        let read = sys::retry(|| rustix::io::pread(&fd, &mut block, 0))
-            .map_err(|errno| Error::io("cannot read", &dir.join(NAME), errno))?;
-        Ok(if read == HEADER { Self::parse(&block).map(|header| (header, fd)) } else { None })
-    }
-
-    fn parse(block: &[u8; HEADER]) -> Option<Self> {
-        let text = core::str::from_utf8(block).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        if (words.next()?, words.next()?) != ("pspf-seal", "1") {
-            return None;
-        }
-        Some(Self {
-            identity: words.next()?.to_owned(),
-            tree: Digest::from_hex(words.next()?)?,
-            entries: words.next()?.parse().ok()?,
-            boot: words.next()?.to_owned(),
-            durable: words.next()? == "durable",
-        })
-    }
-
-    /// Replaces the header of an existing seal.
-    pub fn rewrite(&self, dir: &Dir) -> Result<()> {
-        let failed = |errno| Error::io("cannot write", &dir.join(NAME), errno);
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(dir, NAME, flags, Mode::empty()).map_err(failed)?;
-        sys::write_all(fd, &self.block()).map_err(failed)
-    }
-
-    fn block(&self) -> [u8; HEADER] {
-        let Self { identity, tree, entries, boot, durable } = self;
-        let durable = if *durable { "durable" } else { "fresh" };
-        let text = format!("pspf-seal 1 {identity} {tree} {entries} {boot} {durable}");
-        let mut block = [b' '; HEADER];
-        let size = text.len().min(HEADER - 1);
-        block[..size].copy_from_slice(&text.as_bytes()[..size]);
-        block[HEADER - 1] = b'\n';
-        block
-    }
-}
-
-impl Row {
-    /// The row of an entry with this status.
-    pub fn new(path: String, stat: &Stat) -> Self {
-        let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-            rustix::fs::FileType::Directory => 'd',
-            rustix::fs::FileType::Symlink => 'l',
-            _ => 'f',
-        };
-        let file = kind == 'f';
-        let mtime = stat.st_mtime.wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec as i64);
-        Self {
-            kind,
-            mode: stat.st_mode & 0o7777,
-            size: if file { stat.st_size as u64 } else { 0 },
-            // Directories and links change their times when something beside them happens.
-            mtime: if file { mtime } else { 0 },
-            path,
-        }
-    }
-
-    /// True when the entry in `dir`, or what it leads to, is still as it was.
-    pub fn describes(&self, dir: &Dir) -> bool {
-        let stat =
-            if self.kind == 'l' { dir.stat(self.path.as_bytes()) } else { dir.stat_target(self.path.as_bytes()) };
-        stat.is_ok_and(|stat| Self::new(self.path.clone(), &stat) == *self)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.splitn(5, ' ');
-        Some(Self {
-            kind: words.next()?.chars().next()?,
-            mode: u32::from_str_radix(words.next()?, 8).ok()?,
-            size: words.next()?.parse().ok()?,
-            mtime: words.next()?.parse().ok()?,
-            path: words.next()?.to_string(),
-        })
-    }
-}
-
-/// The rows of a seal; `None` when it was cut off.
-pub fn read_rows(fd: &OwnedFd, header: &Header, path: &[u8]) -> Result<Option<Vec<Row>>> {
-    let failed = |errno| Error::io("cannot read", path, errno);
-    rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(HEADER as u64)).map_err(failed)?;
-    let bytes = sys::read_all(fd, LARGEST).map_err(failed)?;
-    let rows = core::str::from_utf8(&bytes).ok().and_then(|text| {
-        let rows: Option<Vec<Row>> = text.split_terminator('\0').map(Row::parse).collect();
-        rows.filter(|rows| rows.len() as u64 == header.entries)
-    });
-    Ok(rows)
-}
-
 impl Writer {
-    /// Begins a seal with this name in `dir`.
-    pub fn create(dir: &Dir, name: &[u8]) -> Result<Self> {
-        let path = dir.join(name);
-        let fd = dir.create_file(name, 0o600).map_err(|errno| Error::io("cannot create", &path, errno))?;
-        let mut writer = Self { fd, path, rows: Vec::new(), entries: 0 };
-        writer.rows.resize(HEADER, b' ');
-        Ok(writer)
+    /// Begins the seal of `dir`.
+    pub fn create(dir: &Dir) -> Result<Self> {
+        let fd = dir.create_file(NAME, 0o600)?;
+        Ok(Self { fd, rows: alloc::vec![b' '; HEADER], entries: 0 })
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, row: &Row) -> Result<()> {
-        let Row { kind, mode, size, mtime, path } = row;
-        self.rows.extend_from_slice(format!("{kind} {mode:o} {size} {mtime} {path}\0").as_bytes());
+    /// Adds the row of an entry.
+    pub fn row(&mut self, path: &str, stat: &Stat) -> Result<()> {
+        self.rows.extend_from_slice(row(path, stat).as_bytes());
+        self.rows.push(0);
         self.entries += 1;
         if self.rows.len() >= FLUSH { self.flush() } else { Ok(()) }
     }
@@ -182,33 +127,65 @@ impl Writer {
     /// Writes the header. Only now is it a seal. Gives the file back, for locking.
     pub fn finish(mut self, identity: &str, tree: Digest) -> Result<OwnedFd> {
         self.flush()?;
-        let header = Header { identity: identity.into(), tree, entries: self.entries, boot: boot_id(), durable: false };
-        let failed = |errno| Error::io("cannot write", &self.path, errno);
-        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
-        sys::write_all(&self.fd, &header.block()).map_err(failed)?;
+        let (tree, entries) = (tree.text(), number::decimal(self.entries));
+        let words = ["pspf-seal 1 ", identity, " ", &tree, " ", &entries, " ", &boot_id(), " "];
+        self.rows = text::concat(&words).into_bytes();
+        self.rows.resize(FRESHNESS, b' ');
+        self.rows.extend_from_slice(FRESH);
+        rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(failed)?;
+        self.flush()?;
         Ok(self.fd)
     }
 
     fn flush(&mut self) -> Result<()> {
-        sys::write_all(&self.fd, &self.rows).map_err(|errno| Error::io("cannot write", &self.path, errno))?;
+        sys::write_all(self.fd.as_fd(), &self.rows).map_err(failed)?;
         self.rows.clear();
         Ok(())
     }
 }
 
+/// The row of an entry with this status.
+#[inline(never)]
+fn row(path: &str, stat: &Stat) -> String {
+    let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => "d ",
+        FileType::Symlink => "l ",
+        _ => "f ",
+    };
+    // Directories and links change their times when something beside them happens. Times are only ever compared:
+    // that one before 1970 wraps around does no harm.
+    let mtime = (stat.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec);
+    let (size, mtime) = if file { (stat.st_size as u64, mtime) } else { (0, 0) };
+    let mut row = String::from(kind);
+    for (number, radix) in [(u64::from(stat.st_mode & 0o7777), 8), (size, 10), (mtime, 10)] {
+        number::push(&mut row, number, radix);
+        row.push(' ');
+    }
+    row.push_str(path);
+    row
+}
+
+#[cold]
+fn failed(errno: Errno) -> Error {
+    Error::io("cannot write", NAME, errno)
+}
+
 /// Names the current boot; `-` where the system does not tell.
-pub fn boot_id() -> String {
-    let path = c"/proc/sys/kernel/random/boot_id";
-    let read = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|fd| sys::read_all(fd, 4096))
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = read.map(|text| text.trim().to_string()).filter(|id| !id.is_empty() && !id.contains(' '));
-    id.unwrap_or_else(|| "-".into())
+fn boot_id() -> String {
+    let path = b"/proc/sys/kernel/random/boot_id";
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let read = sys::open_at(CWD, path, flags, 0).and_then(|fd| sys::read_all(fd.as_fd(), 4096)).unwrap_or_default();
+    let id = core::str::from_utf8(read.trim_ascii()).unwrap_or_default();
+    if id.is_empty() || text::has(id, b' ') { "-".into() } else { id.into() }
 }
 
 /// The size of the header in bytes.
 const HEADER: usize = 256;
+/// Where the header says whether the content had reached the disk.
+const FRESHNESS: usize = HEADER - FRESH.len();
+const FRESH: &[u8] = b"fresh  \n";
+const DURABLE: &[u8] = b"durable\n";
 /// How many bytes of rows are held back.
 const FLUSH: usize = 64 << 10;
 /// The largest seal that is read, in bytes.

@@ -1,14 +1,14 @@
 //! Files and directories through handles: nothing is looked up twice by path, no link is followed.
 
+use alloc::ffi::CString;
 use alloc::vec::Vec;
-use core::ffi::CStr;
 
-use pspf_core::Source;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use pspf_core::{Source, number, text};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A file that is read by offset.
 #[derive(Debug)]
@@ -23,22 +23,24 @@ impl File {
     ///
     /// Without /proc the kernel's AT_EXECFN names it; that path is relative to the directory in which the process
     /// started, where it still is.
-    pub fn open_own(execfn: Option<&CStr>) -> Result<Self> {
-        let opened = rustix::fs::open(c"/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let (path, opened) = match (opened, execfn) {
-            (Ok(fd), _) => (c"/proc/self/exe", Ok(fd)),
-            (Err(Errno::ACCESS), _) => {
-                return Err(Error::Refused {
-                    what: "this package may be executed but not read by you".into(),
-                    hint: "chmod +r FILE",
-                });
+    pub fn open_own(execfn: Option<&[u8]>) -> Result<Self> {
+        let open = |path| open_at(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, 0);
+        let mut path = &b"/proc/self/exe"[..];
+        let mut opened = open(path);
+        if let (Err(Errno::NOENT), Some(execfn)) = (&opened, execfn) {
+            path = execfn;
+            opened = open(path);
+        }
+        let by_name = path != b"/proc/self/exe";
+        match opened.and_then(Self::from_fd) {
+            Err(Errno::ACCESS) => Err(ErrorKind::Refused {
+                what: "this package may be executed but not read by you".into(),
+                hint: "chmod +r FILE",
             }
-            (Err(_), Some(path)) => (path, rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())),
-            (Err(errno), None) => (c"/proc/self/exe", Err(errno)),
-        };
-        let by_name = path != c"/proc/self/exe";
-        let opened = opened.and_then(Self::from_fd).map(|file| Self { by_name, ..file });
-        opened.map_err(|errno| Error::io("cannot open", path.to_bytes(), errno))
+            .into()),
+            Err(errno) => Err(Error::io("cannot open", path, errno)),
+            Ok(file) => Ok(Self { by_name, ..file }),
+        }
     }
 
     /// True when the executable had to be opened by its name, for want of /proc.
@@ -65,66 +67,102 @@ impl Source for File {
     }
 }
 
-/// A directory handle, and the path by which it was found, for messages.
+/// A directory handle.
 #[derive(Debug)]
-pub struct Dir {
-    fd: OwnedFd,
-    path: Vec<u8>,
-}
+pub struct Dir(OwnedFd);
 
 impl Dir {
     /// Opens a directory by path, following links on the way.
-    pub fn open_path(path: &[u8]) -> Result<Self, Errno> {
-        let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
-        Ok(Self { fd, path: path.to_vec() })
+    pub fn open_path(path: &[u8]) -> Result<Self> {
+        open_at(CWD, path, DIRECTORY, 0).map(Self).map_err(|errno| Error::io("cannot open", path, errno))
     }
 
     /// Opens a directory in this one; a link there is refused.
-    pub fn open_dir(&self, name: &[u8]) -> Result<Self, Errno> {
-        let fd = rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
-        Ok(Self { fd, path: self.join(name) })
+    pub fn open_dir(&self, name: &[u8]) -> Result<Self> {
+        self.open(name, DIRECTORY | OFlags::NOFOLLOW, "cannot open").map(Self)
+    }
+
+    /// Opens a directory in this one, or the one that a link there leads to.
+    pub fn open_linked(&self, name: &[u8]) -> Result<Self> {
+        self.open(name, DIRECTORY, "cannot open").map(Self)
     }
 
     /// Makes a directory in this one unless it is there, and opens it; a link there is refused.
     pub fn ensure_dir(&self, name: &[u8], mode: u16) -> Result<Self> {
-        let made = rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode.into()));
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::io("cannot create", &self.join(name), errno)),
+        match self.open_dir(name) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => {}
+            opened => return opened,
         }
-        self.open_dir(name).map_err(|errno| Error::io("cannot open", &self.join(name), errno))
+        match self.make_dir(name, mode) {
+            Ok(()) | Err(Errno::EXIST) => self.open_dir(name),
+            Err(errno) => Err(self.failed("cannot create", name, errno)),
+        }
     }
 
     /// Makes a directory that must not be there yet, and opens it.
-    pub fn create_dir(&self, name: &[u8], mode: u16) -> Result<Self, Errno> {
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode.into()))?;
+    pub fn create_dir(&self, name: &[u8], mode: u16) -> Result<Self> {
+        self.make_dir(name, mode).map_err(|errno| self.failed("cannot create", name, errno))?;
         self.open_dir(name)
     }
 
+    fn make_dir(&self, name: &[u8], mode: u16) -> Result<(), Errno> {
+        rustix::fs::mkdirat(&self.0, &*terminated(name)?, Mode::from_raw_mode(mode.into()))
+    }
+
     /// Creates a file that must not be there yet.
-    pub fn create_file(&self, name: &[u8], mode: u16) -> Result<OwnedFd, Errno> {
+    pub fn create_file(&self, name: &[u8], mode: u16) -> Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        retry(|| rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(mode.into())))
+        open_at(self.0.as_fd(), name, flags, mode).map_err(|errno| self.failed("cannot create", name, errno))
     }
 
     /// Opens a regular file for reading; a link there is refused.
-    pub fn open_file(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
-        retry(|| rustix::fs::openat(&self.fd, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()))
+    pub fn open_file(&self, name: &[u8]) -> Result<OwnedFd> {
+        self.open(name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, "cannot open")
+    }
+
+    /// Opens an entry, making it as a file of the owner's own where the flags ask for it.
+    pub fn open(&self, name: &[u8], flags: OFlags, doing: &'static str) -> Result<OwnedFd> {
+        open_at(self.0.as_fd(), name, flags, 0o600).map_err(|errno| self.failed(doing, name, errno))
+    }
+
+    /// Makes a symbolic link.
+    pub fn link(&self, name: &[u8], target: &[u8]) -> Result<()> {
+        let link = || rustix::fs::symlinkat(&*terminated(target)?, &self.0, &*terminated(name)?);
+        link().map_err(|errno| self.failed("cannot create", name, errno))
+    }
+
+    /// Gives a file another name.
+    pub fn hard_link(&self, name: &[u8], file_dir: &Self, file: &[u8]) -> Result<()> {
+        let link = || {
+            let (file, name) = (terminated(file)?, terminated(name)?);
+            rustix::fs::linkat(&file_dir.0, &*file, &self.0, &*name, AtFlags::empty())
+        };
+        link().map_err(|errno| self.failed("cannot create", name, errno))
+    }
+
+    /// Where a symbolic link leads.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        read_link(self.0.as_fd(), name).map_err(|errno| self.failed("cannot read", name, errno))
     }
 
     /// The status of an entry, of the link itself when it is one.
-    pub fn stat(&self, name: &[u8]) -> Result<Stat, Errno> {
-        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+    pub fn stat(&self, name: &[u8]) -> Result<Stat> {
+        self.stat_with(name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// The status of what an entry leads to.
-    pub fn stat_target(&self, name: &[u8]) -> Result<Stat, Errno> {
-        rustix::fs::statat(&self.fd, name, AtFlags::empty())
+    pub fn stat_target(&self, name: &[u8]) -> Result<Stat> {
+        self.stat_with(name, AtFlags::empty())
+    }
+
+    fn stat_with(&self, name: &[u8], flags: AtFlags) -> Result<Stat> {
+        let stat = terminated(name).and_then(|name| rustix::fs::statat(&self.0, &*name, flags));
+        stat.map_err(|errno| self.failed("cannot look at", name, errno))
     }
 
     /// The status of this directory.
     pub fn own_stat(&self) -> Result<Stat> {
-        rustix::fs::fstat(&self.fd).map_err(|errno| Error::io("cannot look at", &self.path, errno))
+        rustix::fs::fstat(&self.0).map_err(|errno| self.failed("cannot look at", b"", errno))
     }
 
     /// True when the directory belongs to who runs us and nobody else may write to it.
@@ -133,60 +171,105 @@ impl Dir {
         Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0)
     }
 
+    /// Sets exactly these permission bits.
+    pub fn chmod(&self, mode: u16) -> Result<()> {
+        chmod(self.0.as_fd(), mode).map_err(|errno| self.failed("cannot set the mode of", b"", errno))
+    }
+
+    /// The directory at `path` below this one, following no link, made where it is missing if `make` says so.
+    pub fn walk(&self, path: &str, make: bool) -> Result<Self> {
+        let mut at = self.open_dir(b".")?;
+        for name in text::pieces(path, b'/').filter(|name| !name.is_empty()) {
+            at = if make { at.ensure_dir(name.as_bytes(), 0o755)? } else { at.open_dir(name.as_bytes())? };
+        }
+        Ok(at)
+    }
+
     /// Renames an entry of this directory within it. An empty directory or a file in the way is replaced, a
     /// directory that is not empty never.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+        rustix::fs::renameat(&self.0, &*terminated(from)?, &self.0, &*terminated(to)?)
     }
 
     /// The names in this directory that begin with `prefix`.
-    pub fn names(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+    pub fn names(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
         // A handle of its own: reading moves the handle's position.
-        let fd = rustix::fs::openat(&self.fd, c".", DIRECTORY, Mode::empty())?;
-        let mut buffer = alloc::vec![core::mem::MaybeUninit::uninit(); 8192];
-        let mut entries = rustix::fs::RawDir::new(fd, &mut buffer);
+        let fd = self.open(b".", DIRECTORY, "cannot read")?;
+        let mut buffer = Vec::with_capacity(8192);
+        let mut entries = rustix::fs::RawDir::new(fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
-            let name = entry?.file_name().to_bytes().to_vec();
+            let entry = entry.map_err(|errno| self.failed("cannot read", b"", errno))?;
+            let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." && name.starts_with(prefix) {
-                names.push(name);
+                names.push(name.to_vec());
             }
         }
         Ok(names)
     }
 
     /// Removes an entry with everything in it, following no link. What is gone already is no error.
-    pub fn remove(&self, name: &[u8]) -> Result<(), Errno> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+    pub fn remove(&self, name: &[u8]) -> Result<()> {
+        match self.unlink(name, AtFlags::empty()) {
             Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(Errno::NOENT) => return Ok(()),
-            other => return other,
+            other => return self.removed(name, other),
         }
         let dir = self.open_dir(name)?;
         for entry in dir.names(b"")? {
             dir.remove(&entry)?;
         }
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOENT) => Ok(()),
-            other => other,
+        self.removed(name, self.unlink(name, AtFlags::REMOVEDIR))
+    }
+
+    fn unlink(&self, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.0, &*terminated(name)?, flags)
+    }
+
+    fn removed(&self, name: &[u8], result: Result<(), Errno>) -> Result<()> {
+        match result {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.failed("cannot remove", name, errno)),
         }
     }
 
-    /// The path by which it was found.
-    pub fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// The path of an entry, for messages.
-    pub fn join(&self, name: &[u8]) -> Vec<u8> {
-        join(&self.path, name)
+    /// Why something could not be done with an entry, or with the directory itself when `name` is empty.
+    #[cold]
+    #[inline(never)]
+    pub fn failed(&self, doing: &'static str, name: &[u8], errno: Errno) -> Error {
+        // Its path is asked for only now; without /proc the entry's name has to do.
+        let number = u64::from(self.0.as_raw_fd().unsigned_abs());
+        let link = text::concat(&["/proc/self/fd/", &number::decimal(number)]);
+        let mut path = read_link(CWD, link.as_bytes()).unwrap_or_default();
+        if !path.is_empty() && !name.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        Error::io(doing, &path, errno)
     }
 }
 
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.0.as_fd()
     }
+}
+
+/// Opens an entry of `dir`.
+#[inline(never)]
+pub fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: u16) -> Result<OwnedFd, Errno> {
+    let name = terminated(name)?;
+    retry(|| rustix::fs::openat(dir, &*name, flags, Mode::from_raw_mode(mode.into())))
+}
+
+fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    rustix::fs::readlinkat(dir, &*terminated(name)?, Vec::new()).map(CString::into_bytes)
+}
+
+/// A path as the kernel takes it. One copy for each call costs less than what rustix does for paths of any kind: in
+/// the launcher 250 bytes for each of its functions.
+#[inline(never)]
+fn terminated(path: &[u8]) -> Result<CString, Errno> {
+    CString::new(path).map_err(|_| Errno::INVAL)
 }
 
 /// `directory/name`.
@@ -199,10 +282,20 @@ pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// The path of an entry's directory, empty for the root, and the entry's name.
+pub fn split(path: &str) -> (&str, &str) {
+    text::rsplit_once(path, b'/').unwrap_or(("", path))
+}
+
+/// Sets exactly these permission bits.
+pub fn chmod(fd: BorrowedFd<'_>, mode: u16) -> Result<(), Errno> {
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode.into()))
+}
+
 /// Writes all of `bytes`.
-pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        match retry(|| rustix::io::write(&fd, bytes))? {
+        match retry(|| rustix::io::write(fd, bytes))? {
             0 => return Err(Errno::IO),
             written => bytes = &bytes[written..],
         }
@@ -211,12 +304,12 @@ pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// Reads a small file to its end; more than `limit` bytes is an error.
-pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>, Errno> {
+pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     loop {
         let start = bytes.len();
-        bytes.resize(start + 4096, 0);
-        let read = retry(|| rustix::io::read(&fd, &mut bytes[start..]))?;
+        bytes.resize(start + start.clamp(4096, 1 << 20), 0);
+        let read = retry(|| rustix::io::read(fd, &mut bytes[start..]))?;
         bytes.truncate(start + read);
         if read == 0 {
             return Ok(bytes);

@@ -3,6 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use pspf_core::metadata::Metadata;
+use pspf_core::number;
+use pspf_core::text::split_once;
+
 /// Splits a command line into words: blanks separate, quotes group, a backslash takes the next character as it
 /// is (inside double quotes only before `"` and `\`). `None` when a quote is not closed.
 ///
@@ -65,12 +69,8 @@ pub fn quote(words: &[String]) -> String {
 pub struct Placeholders<'a> {
     /// `{workenv}`
     pub workenv: &'a [u8],
-    /// `{package_name}`
-    pub package_name: &'a str,
-    /// `{version}`
-    pub version: &'a str,
-    /// `{slot:N}`: the targets of the slots, below the workenv.
-    pub slots: &'a [String],
+    /// `{package_name}`, `{version}` and, below the workenv, the target of `{slot:N}`.
+    pub metadata: &'a Metadata,
 }
 
 /// Fills placeholders in, once: what a value brings along is never looked at again. Braces around anything else
@@ -78,20 +78,16 @@ pub struct Placeholders<'a> {
 pub fn fill(text: &str, values: &Placeholders<'_>) -> Vec<u8> {
     let mut filled = Vec::with_capacity(text.len() + values.workenv.len());
     let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        filled.extend_from_slice(&rest.as_bytes()[..open]);
-        rest = &rest[open..];
-        let close = rest.find('}');
-        let value = close.and_then(|close| value_of(&rest[1..close], values));
-        match (value, close) {
-            (Some(value), Some(close)) => {
+    while let Some((before, after)) = split_once(rest, b'{') {
+        filled.extend_from_slice(before.as_bytes());
+        rest = after;
+        let named = split_once(after, b'}').and_then(|(name, after)| Some((value_of(name, values)?, after)));
+        match named {
+            Some((value, after)) => {
                 filled.extend_from_slice(&value);
-                rest = &rest[close + 1..];
+                rest = after;
             }
-            _ => {
-                filled.push(b'{');
-                rest = &rest[1..];
-            }
+            None => filled.push(b'{'),
         }
     }
     filled.extend_from_slice(rest.as_bytes());
@@ -128,11 +124,12 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
 fn value_of(name: &str, values: &Placeholders<'_>) -> Option<Vec<u8>> {
     match name {
         "workenv" => Some(values.workenv.to_vec()),
-        "package_name" => Some(values.package_name.into()),
-        "version" => Some(values.version.into()),
+        "package_name" => Some(values.metadata.name.as_str().into()),
+        "version" => Some(values.metadata.version.as_str().into()),
         _ => {
-            let index: usize = name.strip_prefix("slot:")?.parse().ok()?;
-            let target = pspf_core::placement::relative(values.slots.get(index)?);
+            let index = number::parse(name.strip_prefix("slot:")?, 10)?;
+            let target =
+                pspf_core::placement::relative(&values.metadata.slots.get(usize::try_from(index).ok()?)?.target);
             Some(if target.is_empty() {
                 values.workenv.to_vec()
             } else {
@@ -146,7 +143,6 @@ fn value_of(name: &str, values: &Placeholders<'_>) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use alloc::string::ToString;
-    use std::vec;
 
     #[test]
     fn words_are_split_at_blanks_and_kept_together_by_quotes() {
@@ -168,8 +164,10 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_once() {
-        let slots = vec!["{workenv}/data".to_string(), "x/y".to_string(), "{workenv}".to_string()];
-        let values = Placeholders { workenv: b"/w {version}", package_name: "app", version: "1", slots: &slots };
+        let text = r#"{"format":"PSPF/2025","package":{"name":"app","version":"1"},"execution":{"command":"x"},"slots":[
+            {"id":"a","target":"{workenv}/data"},{"id":"b","target":"x/y"},{"id":"c","target":"{workenv}"}]}"#;
+        let metadata = Metadata::read(&pspf_core::json::parse(text.as_bytes()).unwrap()).unwrap();
+        let values = Placeholders { workenv: b"/w {version}", metadata: &metadata };
         let filled = |text| String::from_utf8(fill(text, &values)).unwrap();
         assert_eq!(
             filled("{workenv}/bin:{slot:0}:{slot:1}:{slot:2}"),

@@ -3,66 +3,61 @@
 //! It is prepared once per package and machine and sealed last; later starts check the seal and the few files that
 //! start the app.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use pspf_core::digest::Hasher;
 use pspf_core::metadata::{Lifecycle, Metadata, SetupCommand};
 use pspf_core::placement::{Placement, relative};
+use pspf_core::text::{concat, has, pieces};
 use pspf_core::{Digest, Source, Verified};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::exec::Command;
-use crate::extract::chmod;
-use crate::seal::{self, Header, Row};
+use crate::seal::{self, Seal};
 use crate::store::{self, CONTENT, Check, Shared};
 use crate::sys::{self, Dir};
 use crate::text::{self, Placeholders};
 
 /// A prepared workenv.
 #[derive(Debug)]
-pub struct Workenv {
+pub struct Workenv<'m> {
     path: Vec<u8>,
-    package_name: String,
-    version: String,
-    targets: Vec<String>,
+    metadata: &'m Metadata,
     lock: Option<OwnedFd>,
 }
 
-impl Workenv {
+impl<'m> Workenv<'m> {
     /// Makes sure that the slots are in the store and the workenv over them is whole.
-    pub fn prepare<S: Source>(verified: &Verified<'_, S>, cache: &Cache) -> Result<Self> {
+    pub fn prepare<S: Source>(verified: &'m Verified<'_, S>, cache: &Cache) -> Result<Self> {
         let metadata = verified.metadata();
         let name = name_of(verified.identity(), cache);
-        let mut workenv = Self {
-            path: sys::join(cache.envs.path(), name.as_bytes()),
-            package_name: metadata.name.clone(),
-            version: metadata.version.clone(),
-            targets: metadata.slots.iter().map(|slot| slot.target.clone()).collect(),
-            lock: None,
-        };
+        let path = sys::join(&sys::join(cache.path(), b"v1/envs"), name.as_bytes());
+        let mut workenv = Self { path, metadata, lock: None };
         let plan = Plan::new(verified)?;
-        if workenv.state(&name, cache, &plan)? != State::Whole {
-            let lock = store::Lock::exclusive(&cache.envs, &name)?;
-            let state = workenv.state(&name, cache, &plan)?;
-            let check = match state {
+        let mut lock = None;
+        loop {
+            let check = match workenv.state(&name, cache, &plan)? {
                 State::Whole => return Ok(workenv),
                 State::Missing => Check::Rows,
                 State::Damaged => Check::Content,
             };
+            // Nobody else is at it once the lock is ours: what was found then is still so.
+            if lock.is_none() {
+                lock = Some(store::Lock::exclusive(&cache.envs, &name)?);
+                continue;
+            }
             for slot in &plan.shared {
                 slot.ensure(verified, &cache.slots, check)?;
             }
             store::sweep(&cache.envs, &name)?;
             workenv.build(verified, &name, cache, &plan)?;
-            drop(lock);
+            return Ok(workenv);
         }
-        Ok(workenv)
     }
 
     /// The directory's path: what `{workenv}` stands for.
@@ -72,21 +67,18 @@ impl Workenv {
 
     /// What placeholders stand for here.
     pub fn placeholders(&self) -> Placeholders<'_> {
-        Placeholders {
-            workenv: &self.path,
-            package_name: &self.package_name,
-            version: &self.version,
-            slots: &self.targets,
-        }
+        Placeholders { workenv: &self.path, metadata: self.metadata }
     }
 
     /// The command that a line of the metadata stands for, without the caller's arguments and environment.
     pub fn command(&self, line: &str) -> Result<Command> {
-        let words = text::words(line)
-            .filter(|words| !words.is_empty())
-            .ok_or_else(|| Error::Manifest { what: format!("execution.command is not a command line: {line:?}") })?;
-        let args: Vec<Vec<u8>> = words.iter().map(|word| text::fill(word, &self.placeholders())).collect();
-        let mut program = args[0].clone();
+        let mut args = Vec::new();
+        for word in text::words(line).unwrap_or_default() {
+            args.push(text::fill(&word, &self.placeholders()));
+        }
+        let Some(mut program) = args.first().cloned() else {
+            return Err(Error::manifest("execution.command is not a command line", line));
+        };
         if !program.contains(&b'/') {
             program = sys::join(&sys::join(&self.path, b"bin"), &program);
         }
@@ -113,35 +105,30 @@ impl Workenv {
     /// ones that were sealed.
     fn state(&mut self, name: &str, cache: &Cache, plan: &Plan) -> Result<State> {
         let dir = match cache.envs.open_dir(name.as_bytes()) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT) => return Ok(State::Missing),
-            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(State::Damaged),
-            Err(errno) => return Err(Error::io("cannot open", &self.path, errno)),
+            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(State::Missing),
+            opened => match store::present(opened)? {
+                Some(dir) => dir,
+                None => return Ok(State::Damaged),
+            },
         };
-        let Some((header, fd)) = Header::open(&dir)? else { return Ok(State::Damaged) };
-        if header.identity != name || !dir.is_ours()? {
-            return Ok(State::Damaged);
-        }
+        let Some(seal) = Seal::open(&dir, name)? else { return Ok(State::Damaged) };
         for slot in &plan.shared {
             if !slot.is_intact(&cache.slots, Check::Seal)? {
                 return Ok(State::Damaged);
             }
         }
-        let rows = seal::read_rows(&fd, &header, dir.path())?;
-        if !rows.is_some_and(|rows| rows.iter().all(|row| row.describes(&dir))) {
+        if !seal.rows_hold(&dir)? {
             return Ok(State::Damaged);
         }
-        if sys::retry(|| rustix::fs::flock(&fd, FlockOperation::LockShared)).is_ok() {
-            // Cleaning may have taken it away between opening and locking.
-            let ours = dir.own_stat()?;
-            match cache.envs.stat(name.as_bytes()) {
-                Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {}
-                Ok(_) | Err(Errno::NOENT) => return Ok(State::Missing),
-                Err(errno) => return Err(Error::io("cannot look at", &self.path, errno)),
-            }
-            self.lock = Some(fd);
-        }
-        Ok(State::Whole)
+        self.lock_shared(seal.into_fd());
+        // Cleaning may have taken it away between opening and locking.
+        let there = store::is_still_there(&dir, &cache.envs, name.as_bytes())?;
+        Ok(if there { State::Whole } else { State::Missing })
+    }
+
+    /// Says that the workenv is in use, where the file system has locks.
+    fn lock_shared(&mut self, seal: OwnedFd) {
+        self.lock = sys::retry(|| rustix::fs::flock(&seal, FlockOperation::LockShared)).is_ok().then_some(seal);
     }
 
     /// Builds the workenv beside its place, or mends the one that is there, and seals it.
@@ -151,69 +138,66 @@ impl Workenv {
             return Ok(());
         }
         let (temporary, dir) = store::temporary_dir(&cache.envs, name)?;
-        let built = self.fill(verified, name, plan, &dir).and_then(|fd| {
-            store::discard(&cache.envs, name)?;
-            cache
-                .envs
-                .rename(&temporary, name.as_bytes())
-                .map_err(|errno| Error::io("cannot publish", &self.path, errno))?;
-            Ok(fd)
+        let built = self.fill(verified, name, plan, &dir).and_then(|seal| {
+            store::publish(&cache.envs, &temporary, name)?;
+            Ok(seal)
         });
         match built {
-            Ok(fd) => {
-                self.lock = sys::retry(|| rustix::fs::flock(&fd, FlockOperation::LockShared)).is_ok().then_some(fd);
-                Ok(())
-            }
+            Ok(seal) => self.lock_shared(seal),
             Err(error) => {
                 let _ = cache.envs.remove(&temporary);
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     fn mend<S: Source>(&mut self, verified: &Verified<'_, S>, name: &str, cache: &Cache, plan: &Plan) -> Result<bool> {
-        let Ok(dir) = cache.envs.open_dir(name.as_bytes()) else { return Ok(false) };
-        if !dir.is_ours()? || Header::open(&dir)?.is_none_or(|(header, _)| header.identity != name) {
+        let Some(dir) = store::present(cache.envs.open_dir(name.as_bytes()))? else { return Ok(false) };
+        if Seal::open(&dir, name)?.is_none() {
             return Ok(false);
         }
-        for path in &plan.written {
-            let (parent, file) = path.rsplit_once('/').unwrap_or(("", path));
-            if let Ok(parent) = walk(&dir, parent, false) {
-                parent
-                    .remove(file.as_bytes())
-                    .map_err(|errno| Error::io("cannot replace", &parent.join(file.as_bytes()), errno))?;
+        for path in &plan.sealed[..plan.written] {
+            let (parent, file) = sys::split(path);
+            if let Ok(parent) = dir.walk(parent, false) {
+                parent.remove(file.as_bytes())?;
             }
         }
-        dir.remove(seal::NAME).map_err(|errno| Error::io("cannot replace", &dir.join(seal::NAME), errno))?;
-        let fd = self.fill(verified, name, plan, &dir)?;
-        self.lock = sys::retry(|| rustix::fs::flock(&fd, FlockOperation::LockShared)).is_ok().then_some(fd);
+        dir.remove(seal::NAME)?;
+        let seal = self.fill(verified, name, plan, &dir)?;
+        self.lock_shared(seal);
         Ok(true)
     }
 
     /// Slots first, then directories, links and files, the seal last.
     fn fill<S: Source>(&self, verified: &Verified<'_, S>, name: &str, plan: &Plan, dir: &Dir) -> Result<OwnedFd> {
         let metadata = verified.metadata();
-        for (index, target, placement) in &plan.private {
-            let is_archive = metadata.slots.get(*index as usize).is_some_and(|slot| slot.operations.is_archive());
-            let root_path =
-                if is_archive { target.as_str() } else { target.rsplit_once('/').map_or("", |(parent, _)| parent) };
-            let root = walk(dir, root_path, true)?;
+        for (index, placement) in &plan.private {
+            let Placement::Private(target) = placement else { continue };
+            let root = if is_archive(metadata, *index) { target } else { sys::split(target).0 };
+            let root = dir.walk(root, true)?;
             store::write(verified, *index, placement, &root, store::file_name(target), None)?;
         }
         for slot in &plan.shared {
-            let Placement::Shared(path) = &slot.placement else { continue };
-            let is_archive = metadata.slots.get(slot.index as usize).is_some_and(|slot| slot.operations.is_archive());
-            let up = "../".repeat(2 + path.matches('/').count());
-            let mut target = format!("{up}slots/{}/{CONTENT}", slot.name);
-            if !is_archive {
-                target = format!("{target}/{}", store::file_name(path));
+            let path = &slot.path;
+            let mut target = String::from("../../");
+            for _ in 1..pieces(path, b'/').count() {
+                target.push_str("../");
+            }
+            target.push_str("slots/");
+            target.push_str(&slot.name);
+            target.push('/');
+            target.push_str(CONTENT);
+            if !is_archive(metadata, slot.index) {
+                target.push('/');
+                target.push_str(store::file_name(path));
             }
             link(dir, path, target.as_bytes())?;
         }
         for (path, mode) in &metadata.workenv.directories {
-            let made = walk(dir, relative(path), true)?;
+            let made = dir.walk(relative(path), true)?;
             if let Some(mode) = mode {
-                chmod(&made, mode & 0o777, made.path())?;
+                made.chmod(mode & 0o777)?;
             }
         }
         let values = self.placeholders();
@@ -223,27 +207,31 @@ impl Workenv {
         for command in &metadata.setup {
             match command {
                 SetupCommand::WriteFile { path, content, mode } => {
-                    let content = text::fill(content, &values);
-                    write_file(dir, relative(path), &content, mode.unwrap_or(0o644))?;
+                    let (parent, name) = parent_of(dir, relative(path))?;
+                    let mode = mode.unwrap_or(0o644) & 0o755;
+                    let fd = parent.create_file(name, mode)?;
+                    sys::write_all(fd.as_fd(), &text::fill(content, &values))
+                        .and_then(|()| sys::chmod(fd.as_fd(), mode))
+                        .map_err(|errno| parent.failed("cannot write", name, errno))?;
                 }
                 SetupCommand::Chmod { path, mode } => {
-                    let (parent, file) = parent_of(dir, relative(path))?;
-                    let fd = parent
-                        .open_file(file.as_bytes())
-                        .map_err(|errno| Error::io("cannot open", &parent.join(file.as_bytes()), errno))?;
-                    chmod(&fd, mode & 0o755, &parent.join(file.as_bytes()))?;
+                    let (parent, name) = parent_of(dir, relative(path))?;
+                    let fd = parent.open_file(name)?;
+                    sys::chmod(fd.as_fd(), mode & 0o755)
+                        .map_err(|errno| parent.failed("cannot set the mode of", name, errno))?;
                 }
-                SetupCommand::Execute { .. } | SetupCommand::EnumerateAndExecute { .. } => {
-                    return Err(Error::Manifest { what: "setup_commands: this launcher runs no commands".into() });
+                SetupCommand::Execute { command } | SetupCommand::EnumerateAndExecute { command, .. } => {
+                    return Err(Error::manifest("setup_commands: this launcher runs no commands", command));
                 }
             }
         }
-        let mut seal = seal::Writer::create(dir, seal::NAME)?;
-        for path in &plan.sealed {
-            let stat = dir
-                .stat_target(path.as_bytes())
-                .map_err(|errno| Error::io("cannot look at", &dir.join(path.as_bytes()), errno))?;
-            seal.row(&Row::new(path.clone(), &stat))?;
+        let mut seal = seal::Writer::create(dir)?;
+        for (i, path) in plan.sealed.iter().enumerate() {
+            match dir.stat_target(path.as_bytes()) {
+                // The command may name a file that the app has yet to write.
+                Err(error) if i >= plan.written && error.errno() == Some(Errno::NOENT) => {}
+                stat => seal.row(path, &stat?)?,
+            }
         }
         seal.finish(name, Digest([0; 32]))
     }
@@ -261,67 +249,67 @@ enum State {
 struct Plan {
     /// Slots in the store.
     shared: Vec<Shared>,
-    /// Slots in the workenv: index, path, placement.
-    private: Vec<(u32, String, Placement)>,
-    /// Files and links that are written, links to slots among them.
-    written: Vec<String>,
-    /// What every start looks at: the files that are written, and those that the command names.
+    /// Slots in the workenv.
+    private: Vec<(u32, Placement)>,
+    /// What every start looks at: first the files and links that are written, links to slots among them, then the
+    /// files that the command names.
     sealed: Vec<String>,
+    /// How many are written.
+    written: usize,
 }
 
 impl Plan {
     fn new<S: Source>(verified: &Verified<'_, S>) -> Result<Self> {
         let metadata = verified.metadata();
-        let (mut shared, mut private) = (Vec::new(), Vec::new());
-        for (index, placement) in (0_u32..).zip(verified.placements()) {
-            match &placement {
-                Placement::Unplaced => {}
-                Placement::Private(target) => private.push((index, target.clone(), placement)),
-                Placement::Shared(target) => match Shared::of(verified, index, &placement) {
-                    Some(slot) => shared.push(slot),
-                    None => private.push((index, target.clone(), placement)),
-                },
-            }
-        }
-        for path in metadata.written_paths().chain(metadata.slots.iter().map(|slot| slot.target.as_str())) {
+        let mut plan = Self { shared: Vec::new(), private: Vec::new(), sealed: Vec::new(), written: 0 };
+        for path in metadata.written_paths() {
             check_path(path)?;
         }
-        let written: Vec<String> = metadata
-            .setup
-            .iter()
-            .filter_map(|command| match command {
-                SetupCommand::WriteFile { path, .. } => Some(path),
-                _ => None,
-            })
-            .chain(metadata.workenv.links.iter().map(|(path, _)| path))
-            .map(|path| relative(path).into())
-            .chain(shared.iter().filter_map(|slot: &Shared| match &slot.placement {
-                Placement::Shared(path) => Some(path.clone()),
-                Placement::Private(_) | Placement::Unplaced => None,
-            }))
-            .collect();
-        let mut sealed = written.clone();
-        sealed.extend(command_files(metadata));
-        sealed.sort();
-        sealed.dedup();
-        Ok(Self { shared, private, written, sealed })
+        for (index, (slot, placement)) in (0_u32..).zip(metadata.slots.iter().zip(verified.placements())) {
+            check_path(&slot.target)?;
+            match Shared::of(verified, index, &placement) {
+                Some(slot) => {
+                    plan.sealed.push(slot.path.clone());
+                    plan.shared.push(slot);
+                }
+                None => plan.private.push((index, placement)),
+            }
+        }
+        for command in &metadata.setup {
+            if let SetupCommand::WriteFile { path, .. } = command {
+                plan.sealed.push(relative(path).into());
+            }
+        }
+        for (path, _) in &metadata.workenv.links {
+            plan.sealed.push(relative(path).into());
+        }
+        plan.written = plan.sealed.len();
+        plan.seal_command(metadata);
+        Ok(plan)
+    }
+
+    /// The files below the workenv that the command line names.
+    fn seal_command(&mut self, metadata: &Metadata) {
+        let lazy = |path: &str| {
+            let mut slots = metadata.slots.iter();
+            slots.any(|slot| slot.lifecycle == Lifecycle::Lazy && relative(&slot.target) == path)
+        };
+        for (i, word) in text::words(&metadata.command).unwrap_or_default().iter().enumerate() {
+            let path = match word.strip_prefix("{workenv}/") {
+                Some(path) => path.into(),
+                // A program that is named alone is looked for in bin.
+                None if i == 0 && !has(word, b'/') => concat(&["bin/", word]),
+                None => continue,
+            };
+            if !lazy(&path) {
+                self.sealed.push(path);
+            }
+        }
     }
 }
 
-/// The files below the workenv that the command line names.
-fn command_files(metadata: &Metadata) -> Vec<String> {
-    let words = text::words(&metadata.command).unwrap_or_default();
-    let first = words.first().cloned();
-    let below = words.iter().filter_map(|word| word.strip_prefix("{workenv}/")).map(String::from);
-    // A program that is named alone is looked for in bin.
-    let in_bin = first.filter(|word| !word.contains('/')).map(|word| format!("bin/{word}"));
-    let lazy: Vec<&str> = metadata
-        .slots
-        .iter()
-        .filter(|slot| slot.lifecycle == Lifecycle::Lazy)
-        .map(|slot| relative(&slot.target))
-        .collect();
-    below.chain(in_bin).filter(|path| !lazy.contains(&path.as_str())).collect()
+fn is_archive(metadata: &Metadata, index: u32) -> bool {
+    metadata.slots.get(index as usize).is_some_and(|slot| slot.operations.is_archive())
 }
 
 /// A workenv's name: it depends on everything that was signed and on where the cache is, because files in it name
@@ -330,35 +318,24 @@ fn name_of(identity: Digest, cache: &Cache) -> String {
     let mut hasher = Hasher::new();
     hasher.update(&identity.0);
     hasher.update(cache.path());
-    let digest = format!("{}", hasher.finish());
-    digest[..32].into()
+    let mut name = hasher.finish().text();
+    name.truncate(32);
+    name
 }
 
 /// Refuses paths that are not below the workenv.
 fn check_path(path: &str) -> Result<()> {
-    let inside = relative(path).split('/').all(|name| name != ".." && name != ".");
-    if inside && !path.contains('\0') && !relative(path).contains("//") && (!path.starts_with('/')) {
+    let inside = relative(path);
+    let plain = |name| !matches!(name, "" | "." | "..");
+    if (inside.is_empty() || pieces(inside, b'/').all(plain)) && !path.starts_with('/') && !has(path, 0) {
         return Ok(());
     }
-    Err(Error::Manifest { what: format!("a path that is not below {{workenv}}: {path:?}") })
+    Err(Error::manifest("a path that is not below {workenv}", path))
 }
 
-/// The directory at `path` below `dir`, without following links, made where it is missing if `make` says so.
-fn walk(dir: &Dir, path: &str, make: bool) -> Result<Dir> {
-    let mut at = dir.open_dir(b".").map_err(|errno| Error::io("cannot open", dir.path(), errno))?;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        at = if make {
-            at.ensure_dir(name.as_bytes(), 0o755)?
-        } else {
-            at.open_dir(name.as_bytes()).map_err(|errno| Error::io("cannot open", &at.join(name.as_bytes()), errno))?
-        };
-    }
-    Ok(at)
-}
-
-fn parent_of<'p>(dir: &Dir, path: &'p str) -> Result<(Dir, &'p str)> {
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-    Ok((walk(dir, parent, true)?, name))
+fn parent_of<'p>(dir: &Dir, path: &'p str) -> Result<(Dir, &'p [u8])> {
+    let (parent, name) = sys::split(path);
+    Ok((dir.walk(parent, true)?, name.as_bytes()))
 }
 
 /// What a link at `path` below the workenv says to lead to `target`. Inside the workenv it is relative, so that it holds
@@ -366,8 +343,11 @@ fn parent_of<'p>(dir: &Dir, path: &'p str) -> Result<(Dir, &'p str)> {
 fn link_target(path: &str, target: &str, values: &Placeholders<'_>) -> Vec<u8> {
     match target.strip_prefix("{workenv}/") {
         Some(inside) => {
-            let mut up = "../".repeat(path.matches('/').count()).into_bytes();
-            up.extend(text::fill(inside, values));
+            let mut up = Vec::new();
+            for _ in 0..path.bytes().filter(|byte| *byte == b'/').count() {
+                up.extend_from_slice(b"../");
+            }
+            up.append(&mut text::fill(inside, values));
             up
         }
         None => text::fill(target, values),
@@ -376,17 +356,7 @@ fn link_target(path: &str, target: &str, values: &Placeholders<'_>) -> Vec<u8> {
 
 fn link(dir: &Dir, path: &str, target: &[u8]) -> Result<()> {
     let (parent, name) = parent_of(dir, path)?;
-    rustix::fs::symlinkat(target, &parent, name)
-        .map_err(|errno| Error::io("cannot create", &parent.join(name.as_bytes()), errno))
-}
-
-fn write_file(dir: &Dir, path: &str, content: &[u8], mode: u16) -> Result<()> {
-    let (parent, name) = parent_of(dir, path)?;
-    let at = parent.join(name.as_bytes());
-    let fd =
-        parent.create_file(name.as_bytes(), mode & 0o755).map_err(|errno| Error::io("cannot create", &at, errno))?;
-    sys::write_all(&fd, content).map_err(|errno| Error::io("cannot write", &at, errno))?;
-    chmod(&fd, mode & 0o755, &at)
+    parent.link(name, target)
 }
 
 /// The lowest descriptor at which the app inherits the lock: above what programs number by hand.

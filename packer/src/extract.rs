@@ -73,16 +73,21 @@ fn write(verified: &Verified<'_, fs::File>, index: u32, scratch: &Path, file: &P
     make_directory(scratch)?;
     let content = scratch.join("content");
     make_directory(&content)?;
-    let root = Dir::open_path(content.as_os_str().as_encoded_bytes())
-        .map_err(|errno| Error::io("cannot open", &content, &errno.into()))?;
+    let root =
+        Dir::open_path(content.as_os_str().as_encoded_bytes()).map_err(|error| of_launcher(&error, file.path()))?;
     let placements = verified.placements();
     let Some(placement) = placements.get(index as usize) else {
         return Err(Error::new(Kind::Arguments, "there is no such slot").file(file.path()).hint("packer inspect FILE"));
     };
-    store::write(verified, index, placement, &root, "content", None)
-        .map_err(|error| of_launcher(&error, file.path()))?;
+    // The name is part of what was signed: the tree of a slot that is one file is that file.
+    let target = verified.metadata().slots.get(index as usize).map_or("", |slot| slot.target.as_str());
+    let name = match store::file_name(target) {
+        "" => "content",
+        name => name,
+    };
+    store::write(verified, index, placement, &root, name, None).map_err(|error| of_launcher(&error, file.path()))?;
     let is_archive = verified.package().descriptor(index).is_ok_and(|slot| slot.operations.is_archive());
-    Ok(if is_archive { content } else { content.join("content") })
+    Ok(if is_archive { content } else { content.join(name) })
 }
 
 fn check_free(to: &Path, existing: Existing) -> Result<()> {

@@ -1,39 +1,75 @@
 //! The launchers that packer carries.
 //!
-//! A launcher is the native executable at the front of a package. The one for x86-64 Linux is built
+//! A launcher is the native executable at the front of a package. Those for x86-64 Linux are built
 //! from `launcher/freestanding` by packer's build script and embedded here, so packer is one file and
 //! needs no compiler where it runs. `--launcher-bin` takes another one instead.
+//!
+//! | launcher | reads slots compressed with | size |
+//! |---|---|---|
+//! | `pspf-launcher` | gzip | [`SMALL_LIMIT`] at most |
+//! | `pspf-launcher-all` | gzip, bzip2, xz, zstd | [`ALL_LIMIT`] at most |
+//!
+//! They are static executables without libc, so they fit every x86-64 Linux, whatever its distribution.
 
-/// The launcher for the platform that packer was built for, or `None` where there is none yet.
-///
-/// It is a static executable without libc, so it fits every x86-64 Linux, whatever its distribution.
+use pspf_core::format::Operation;
+
+/// The largest that `pspf-launcher` may become, in bytes. The goal is 128 KiB, which it has yet to reach.
+pub const SMALL_LIMIT: usize = 152 << 10;
+/// The largest that `pspf-launcher-all` may become, in bytes.
+pub const ALL_LIMIT: usize = 208 << 10;
+
+/// The smallest launcher for the platform that packer was built for, or `None` where there is none yet.
 pub fn built_in() -> Option<&'static [u8]> {
-    Some(EMBEDDED).filter(|launcher| !launcher.is_empty())
+    built_in_for([])
 }
 
-/// Empty on other platforms than x86-64 Linux.
-static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pspf-launcher"));
+/// The smallest launcher that undoes these operations, or `None` where there is none for the platform yet.
+pub fn built_in_for(operations: impl IntoIterator<Item = Operation>) -> Option<&'static [u8]> {
+    let small = operations.into_iter().all(|operation| matches!(operation, Operation::Tar | Operation::Gzip));
+    Some(if small { SMALL } else { ALL }).filter(|launcher| !launcher.is_empty())
+}
+
+/// Empty on other platforms than x86-64 Linux, as is the other one.
+static SMALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pspf-launcher"));
+static ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pspf-launcher-all"));
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
 
     #[test]
-    fn it_is_an_executable_of_this_platform() {
-        let launcher = launcher();
-        assert_eq!(&launcher[..6], b"\x7fELF\x02\x01", "64 bits, little-endian");
-        assert_eq!(u16_at(launcher, 16), 2, "e_type: ET_EXEC, that is, not position-independent");
-        assert_eq!(u16_at(launcher, 18), 62, "e_machine: x86-64");
+    fn the_smallest_one_that_is_enough_is_chosen() {
+        use Operation::{Bzip2, Gzip, Tar, Xz, Zstd};
+        for enough in [&[][..], &[Tar], &[Tar, Gzip], &[Gzip, Gzip]] {
+            assert_eq!(built_in_for(enough.iter().copied()), built_in(), "{enough:?}");
+        }
+        for more in [Bzip2, Xz, Zstd] {
+            assert_eq!(built_in_for([Tar, more, Gzip]), Some(ALL), "{more:?}");
+        }
+        assert!(SMALL.len() < ALL.len());
     }
 
     #[test]
-    fn it_is_at_most_128_kib() {
-        let len = launcher().len();
-        assert!(len <= 131_072, "{len} bytes");
+    fn they_are_executables_of_this_platform() {
+        for launcher in LAUNCHERS {
+            assert_eq!(&launcher[..6], b"\x7fELF\x02\x01", "64 bits, little-endian");
+            assert_eq!(u16_at(launcher, 16), 2, "e_type: ET_EXEC, that is, not position-independent");
+            assert_eq!(u16_at(launcher, 18), 62, "e_machine: x86-64");
+        }
     }
 
     #[test]
-    fn it_needs_no_loader_and_no_libraries() {
+    fn the_small_one_stays_within_its_limit() {
+        assert!(SMALL.len() <= SMALL_LIMIT, "{} bytes", SMALL.len());
+    }
+
+    #[test]
+    fn the_one_for_all_codecs_stays_within_its_limit() {
+        assert!(ALL.len() <= ALL_LIMIT, "{} bytes", ALL.len());
+    }
+
+    #[test]
+    fn they_need_no_loader_and_no_libraries() {
         for segment in segments() {
             assert!(![PT_INTERP, PT_DYNAMIC].contains(&segment.kind), "{segment:?}");
         }
@@ -47,26 +83,28 @@ mod tests {
     }
 
     #[test]
-    fn its_stack_is_not_executable() {
-        let stack = segments().find(|segment| segment.kind == PT_GNU_STACK);
-        let stack = stack.expect("without PT_GNU_STACK the kernel makes the stack executable");
-        assert_eq!(stack.flags & PF_X, 0);
+    fn their_stacks_are_not_executable() {
+        let stacks: Vec<_> = segments().filter(|segment| segment.kind == PT_GNU_STACK).collect();
+        assert_eq!(stacks.len(), LAUNCHERS.len(), "without PT_GNU_STACK the kernel makes the stack executable");
+        assert!(stacks.iter().all(|stack| stack.flags & PF_X == 0), "{stacks:?}");
     }
 
     #[test]
-    fn it_does_not_tell_where_it_was_built() {
+    fn they_do_not_tell_where_they_were_built() {
         let root = env!("CARGO_MANIFEST_DIR").trim_end_matches("packer");
         let home = std::env::home_dir().expect("cargo runs with one");
         for path in [root, home.to_str().expect("UTF-8"), "registry/src"] {
             // A home directory of "/" says nothing.
             if path.len() > 1 {
-                assert!(!launcher().windows(path.len()).any(|bytes| bytes == path.as_bytes()), "{path}");
+                for launcher in LAUNCHERS {
+                    assert!(!launcher.windows(path.len()).any(|bytes| bytes == path.as_bytes()), "{path}");
+                }
             }
         }
     }
 
     #[test]
-    fn its_dependencies_have_the_versions_of_the_workspace() {
+    fn their_dependencies_have_the_versions_of_the_workspace() {
         let ours = locked(include_str!("../../Cargo.lock"));
         for package in locked(include_str!("../../launcher/freestanding/Cargo.lock")) {
             assert!(
@@ -85,10 +123,6 @@ mod tests {
         packages.collect()
     }
 
-    fn launcher() -> &'static [u8] {
-        built_in().expect("there is one for this platform")
-    }
-
     /// The parts of a program header that matter here.
     #[derive(Debug)]
     struct Segment {
@@ -96,14 +130,16 @@ mod tests {
         flags: u32,
     }
 
+    /// Those of all launchers.
     fn segments() -> impl Iterator<Item = Segment> {
-        let launcher = launcher();
-        let table = u64::from_le_bytes(launcher[32..40].try_into().unwrap()) as usize;
-        let (size, count) = (usize::from(u16_at(launcher, 54)), usize::from(u16_at(launcher, 56)));
-        assert!(count > 0);
-        (0..count).map(move |i| {
-            let header = &launcher[table + i * size..];
-            Segment { kind: u32_at(header, 0), flags: u32_at(header, 4) }
+        LAUNCHERS.iter().flat_map(|launcher| {
+            let table = u64::from_le_bytes(launcher[32..40].try_into().unwrap()) as usize;
+            let (size, count) = (usize::from(u16_at(launcher, 54)), usize::from(u16_at(launcher, 56)));
+            assert!(count > 0);
+            (0..count).map(move |i| {
+                let header = &launcher[table + i * size..];
+                Segment { kind: u32_at(header, 0), flags: u32_at(header, 4) }
+            })
         })
     }
 
@@ -114,6 +150,8 @@ mod tests {
     fn u32_at(bytes: &[u8], at: usize) -> u32 {
         u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
     }
+
+    static LAUNCHERS: [&[u8]; 2] = [SMALL, ALL];
 
     // <elf.h>
     const PT_DYNAMIC: u32 = 2;

@@ -1,20 +1,25 @@
 //! Turns an application into one signed native executable: the library behind the `packer` command.
 //!
 //! ```text
-//! manifest ──> python (three trees) ──> slots (tar.gz) ──> pack (sign, write, verify, rename)
+//! manifest ─┬─> python (builds three trees) ─┬─> plan ──> slots ──> pack (sign, write, verify, rename)
+//!           └─> generic (files as they are) ─┘
 //!
 //! package_file ──> inspect, extract, run: what is done with a finished package
 //! ```
 
 pub mod error;
 pub mod extract;
+pub mod generic;
 pub mod inspect;
 pub mod keys;
 pub mod launchers;
 pub mod manifest;
+mod output;
 pub mod pack;
 pub mod package_file;
 pub mod places;
+pub mod plan;
+pub mod platform;
 pub mod progress;
 pub mod python;
 pub mod run;

@@ -1,34 +1,31 @@
-//! A manifest becomes a package: stage, encode, sign, write beside the output, verify, rename.
+//! A manifest becomes a package: plan, encode, sign, write beside the output, verify, rename.
 
-use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pspf_core::ErrorKind;
 use pspf_core::build::{Builder, Encoded, Head, Purpose, Slot};
-use pspf_core::claims::Chunks;
-use pspf_core::digest::Digest;
-use pspf_core::format::Operations;
 use pspf_core::json::Value;
-use pspf_core::metadata::{Lifecycle, Metadata, WORKENV_KEY};
-use pspf_core::placement::{self, Placement};
+use pspf_core::limits;
 use pspf_core::sign::{KeyId, KeyOrigin};
-use pspf_core::source::Source;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::keys::{self, Choice};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Input};
+use crate::output::{Output, Stored};
 use crate::package_file::PackageFile;
+use crate::plan::{Plan, PlannedSlot};
+use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::python::{self, Staged, Tree, Workenv};
-use crate::{launchers, places, slots};
+use crate::slots::Encoding;
+use crate::{generic, launchers, places, python};
 
 /// What to pack, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The manifest, or the directory that holds `pyproject.toml`.
+    /// The manifest, or the directory that has one.
     pub manifest: PathBuf,
     /// The package to write, or the directory to write it to; the current directory when absent.
     pub output: Option<PathBuf>,
@@ -51,6 +48,8 @@ pub struct Packed {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// What it runs on, as "linux_amd64".
+    pub platform: String,
     /// Its size in bytes.
     pub size: u64,
     /// The launcher's size in bytes.
@@ -61,9 +60,9 @@ pub struct Packed {
     pub key_id: String,
     /// How that key came to be: given, auto or seed.
     pub key_origin: &'static str,
-    /// The interpreter in it.
-    pub python: String,
-    /// The oldest glibc that it starts with, as "2.34"; absent when nothing in it needs glibc.
+    /// The interpreter in it; absent when packer put none there.
+    pub python: Option<String>,
+    /// The oldest glibc that it starts with, as "2.34"; absent when nothing is known to need glibc.
     pub glibc: Option<String>,
     /// The commands that it offers.
     pub commands: Vec<String>,
@@ -92,8 +91,12 @@ pub fn pack(options: &Options, progress: &dyn Progress) -> Result<Packed> {
 }
 
 fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
-    let manifest = manifest::read(&options.manifest)?;
-    let launcher = read_launcher(options.launcher.as_deref())?;
+    let input = manifest::open(&options.manifest)?;
+    let given = options.launcher.as_deref().map(read_launcher).transpose()?;
+    let platform = match &given {
+        Some((_, platform)) => *platform,
+        None => built_in_platform()?,
+    };
     let key = keys::load(&options.key, progress)?;
     let timestamp = build_timestamp()?;
     // An output that cannot be written is told before the work, not after it.
@@ -102,397 +105,128 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         .prefix("packer-")
         .tempdir()
         .map_err(|error| Error::io("cannot create a temporary directory", std::env::temp_dir(), &error))?;
-
     let cache = places::build_cache();
-    let python_stage = stage.path().join("python");
-    fs::create_dir(&python_stage).map_err(|error| Error::io("cannot create", &python_stage, &error))?;
-    let request =
-        python::Request { manifest: &manifest, python: options.python.as_deref(), stage: &python_stage, cache: &cache };
-    let staged = python::stage(&request, progress)?;
 
-    let document = document(&manifest, &staged, timestamp);
-    let plan = [
-        ("python-runtime", &staged.runtime, Purpose::Runtime),
-        ("python-environment", &staged.environment, Purpose::Payload),
-        ("application-code", &staged.application, Purpose::Payload),
-    ];
-    let placements = placements(&document, &plan)?;
-    let mut builder = Builder::new(document, &launcher).map_err(|error| cannot_sign(&error, &manifest))?;
-    let mut files = Vec::new();
-    for ((id, tree, purpose), placement) in plan.into_iter().zip(&placements) {
+    let plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
+    let launcher = match given {
+        Some((launcher, _)) => launcher,
+        None => launchers::built_in_for(plan.steps()).ok_or_else(no_launcher)?.to_vec(),
+    };
+    let slots_stage = subdirectory(stage.path(), "slots")?;
+    let file_name = format!("{}-{}.psp", plan.name, plan.version);
+    let own = output.files(&file_name);
+    let encoding = Encoding { level: options.level, stage: &slots_stage, cache: &cache, own: &own, progress };
+    let mut builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)
+        .map_err(|error| cannot_sign(&error, &plan))?;
+    let mut stored = Vec::new();
+    for ((index, slot), placement) in plan.slots.iter().enumerate().zip(&plan.placements()?) {
         progress.check()?;
-        let (encoded, path) = encode(id, tree, placement, options.level, stage.path(), &cache, progress)?;
-        files.push(File::open(&path).map_err(|error| Error::io("cannot read", &path, &error))?);
-        builder = builder.slot(slot(id, purpose, encoded));
+        let (encoded, path) = encoding.encode(index, slot, placement)?;
+        stored.push(Stored::new(path, encoded.size));
+        builder = builder.slot(builder_slot(slot, encoded));
     }
     let builder = builder
-        .app_id(manifest.flavor.app_id.clone(), manifest.flavor.release.unwrap_or(0))
+        .app_id(plan.app_id.clone(), plan.release)
         .build_timestamp(timestamp)
-        .entry_points(staged.entry_points.clone().into_iter().collect());
+        .entry_points(plan.entry_points.clone().into_iter().collect());
 
     progress.stage("signing and writing", None);
-    let head = builder.sign(&key.secret, key.origin).map_err(|error| cannot_sign(&error, &manifest))?;
-    let file_name = format!("{}-{}.psp", staged.name, staged.version);
-    let path = output.publish(&file_name, &head, &launcher, &files, progress)?;
-    summary(path, &staged, &head, &launcher, KeyId::of(&key.secret.public_key()), key.origin)
+    let head = builder.sign(&key.secret, key.origin).map_err(|error| cannot_sign(&error, &plan))?;
+    let path = output.publish(&file_name, &head, &launcher, &stored, progress)?;
+    let key_id = KeyId::of(&key.secret.public_key());
+    summary(path, plan, platform, &head, launcher.len(), (key_id, key.origin))
 }
 
-/// The directory and name of the output, and the file that becomes it.
-struct Output {
-    directory: PathBuf,
-    /// `None`: named like the package.
-    name: Option<PathBuf>,
-    file: Option<tempfile::NamedTempFile>,
-    /// The first directory that was made for it, to take away again when nothing comes of it.
-    made: Option<PathBuf>,
-}
-
-impl Output {
-    fn prepare(output: Option<&Path>) -> Result<Self> {
-        let (directory, name) = match output {
-            None => (PathBuf::from("."), None),
-            Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                (path.to_path_buf(), None)
-            }
-            Some(path) => {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                (parent.unwrap_or(Path::new(".")).to_path_buf(), path.file_name().map(PathBuf::from))
-            }
-        };
-        let made =
-            directory.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).last();
-        let mut new = Self { made: made.map(Path::to_path_buf), directory, name, file: None };
-        fs::create_dir_all(&new.directory)
-            .map_err(|error| Error::io("cannot create the output directory", &new.directory, &error))?;
-        let file = tempfile::Builder::new()
-            .prefix(".packer-")
-            .suffix(".tmp")
-            .permissions(executable())
-            .tempfile_in(&new.directory)
-            .map_err(|error| Error::io("cannot write to the output directory", &new.directory, &error))?;
-        new.file = Some(file);
-        Ok(new)
-    }
-
-    /// Writes the package, reads it back and verifies it, and gives it its name.
-    fn publish(
-        mut self,
-        name: &str,
-        head: &Head,
-        launcher: &Vec<u8>,
-        slots: &[File],
-        progress: &dyn Progress,
-    ) -> Result<PathBuf> {
-        let name = self.name.take().unwrap_or_else(|| PathBuf::from(name));
-        let path = if self.directory == Path::new(".") { name } else { self.directory.join(name) };
-        let Some(mut file) = self.file.take() else {
-            return Err(Error::new(Kind::Io, "the output was written before").file(&path));
-        };
-        let failed = |error: &io::Error| Error::io("cannot write the package", &path, error);
-        let mut sink = Watched { file: file.as_file_mut(), progress, error: None };
-        let sources: Vec<&dyn Source> = slots.iter().map(|slot| slot as &dyn Source).collect();
-        if let Err(error) = head.write(launcher, &sources, &mut sink) {
-            return Err(match sink.error.take() {
-                Some(error) if error.kind() == io::ErrorKind::Interrupted => Error::cancelled(),
-                Some(error) => failed(&error),
-                None => {
-                    Error::new(Kind::Io, "cannot read what is to be packed").found(error.to_string()).hint("pack again")
-                }
-            });
-        }
-        file.as_file().sync_data().map_err(|error| failed(&error))?;
-        progress.stage("verifying what was written", None);
-        PackageFile::open(file.path()).and_then(|written| written.verify_whole().map(drop)).map_err(|error| {
-            Error::new(Kind::Integrity, "what was written is not what was meant, so it was thrown away")
-                .file(&path)
-                .found(error.to_string().replace('\n', ";"))
-                .hint("check the disk and the memory of this machine, and pack again")
-        })?;
-        progress.check()?;
-        file.persist(&path).map_err(|error| failed(&error.error))?;
-        self.made = None;
-        Ok(path)
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.file = None;
-        if let Some(made) = &self.made {
-            // Only when they are still empty; somebody else may have begun to use them.
-            let mut directory = Some(self.directory.as_path());
-            while let Some(path) = directory.filter(|path| path.starts_with(made)) {
-                if fs::remove_dir(path).is_err() {
-                    break;
-                }
-                directory = path.parent();
-            }
-        }
-    }
-}
-
-/// Writes to the output, stops when told to, and keeps the error, which says more than the one that the core passes on.
-struct Watched<'a> {
-    file: &'a mut File,
-    progress: &'a dyn Progress,
-    error: Option<io::Error>,
-}
-
-impl Write for Watched<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = if self.progress.is_cancelled() {
-            Err(io::Error::from(io::ErrorKind::Interrupted))
-        } else {
-            self.file.write(bytes)
-        };
-        match written {
-            Ok(count) => {
-                self.progress.advance(count as u64);
-                Ok(count)
-            }
-            Err(error) => {
-                let kind = error.kind();
-                self.error = Some(error);
-                // `write_all` would try again after `Interrupted`.
-                Err(if kind == io::ErrorKind::Interrupted { io::ErrorKind::Other.into() } else { kind.into() })
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// What is remembered of a slot that was encoded before.
-#[derive(Serialize, Deserialize)]
-struct Remembered {
-    size: u64,
-    original_size: u64,
-    digest: String,
-    tree: String,
-    files: u64,
-    chunk: u64,
-    stored: Vec<u32>,
-}
-
-/// Encodes a tree, or finds what came of it the last time.
-fn encode(
-    id: &str,
-    tree: &Tree,
-    placement: &Placement,
-    level: u32,
+/// What the manifest asks for; for a Python project, with everything in it built below `stage`.
+fn plan(
+    input: &Input,
+    options: &Options,
+    platform: Platform,
     stage: &Path,
     cache: &Path,
     progress: &dyn Progress,
-) -> Result<(Encoded, PathBuf)> {
-    let name = |key: &str| {
-        let writable = if matches!(placement, Placement::Shared(_)) { "shared" } else { "private" };
-        cache.join("slots").join(format!("{key}-{writable}-{level}-{}", env!("CARGO_PKG_VERSION")))
-    };
-    let cached = tree.key.as_deref().map(name);
-    if let Some(cached) = &cached
-        && let Some(encoded) = recall(cached)
-    {
-        return Ok((encoded, cached.join("stored")));
-    }
-    progress.stage(&format!("compressing {id}"), None);
-    let directory = stage.join(format!("slot-{id}"));
-    let failed = |error: io::Error| Error::io("cannot write", &directory, &error);
-    fs::create_dir(&directory).map_err(failed)?;
-    let stored = directory.join("stored");
-    let encoded = slots::encode_tree(&tree.path, placement, level, &stored, progress)?;
-    if let Some(cached) = &cached {
-        remember(&directory, &encoded, cached);
-        if cached.join("stored").is_file() && recall(cached).as_ref() == Some(&encoded) {
-            return Ok((encoded, cached.join("stored")));
+) -> Result<Plan> {
+    match input {
+        Input::Python(manifest) => {
+            let stage = subdirectory(stage, "python")?;
+            let request = python::Request { manifest, python: options.python.as_deref(), stage: &stage, cache };
+            Ok(python::plan(manifest, python::stage(&request, progress)?))
         }
-    }
-    Ok((encoded, stored))
-}
-
-fn recall(cached: &Path) -> Option<Encoded> {
-    let text = fs::read(cached.join("facts.json")).ok()?;
-    let facts: Remembered = serde_json::from_slice(&text).ok()?;
-    let digest = Digest::from_hex(&facts.digest)?;
-    let encoded = Encoded {
-        size: facts.size,
-        original_size: facts.original_size,
-        digest,
-        tree: Some(Digest::from_hex(&facts.tree)?),
-        files: facts.files,
-        chunks: Some(Chunks { original: facts.chunk, stored: facts.stored }),
-    };
-    // A damaged cache would only show after signing.
-    let stored = File::open(cached.join("stored")).ok()?;
-    (stored.len() == encoded.size && digest_of(stored).ok()? == digest).then_some(encoded)
-}
-
-/// Keeps an encoded slot for the next time. A cache that cannot be written is no reason not to pack.
-fn remember(directory: &Path, encoded: &Encoded, cached: &Path) {
-    let Encoded { size, original_size, digest, tree: Some(tree), files, chunks: Some(chunks) } = encoded else {
-        return;
-    };
-    let facts = Remembered {
-        size: *size,
-        original_size: *original_size,
-        digest: digest.to_string(),
-        tree: tree.to_string(),
-        files: *files,
-        chunk: chunks.original,
-        stored: chunks.stored.clone(),
-    };
-    let Some(parent) = cached.parent() else { return };
-    let kept = || -> io::Result<()> {
-        fs::create_dir_all(parent)?;
-        let beside = tempfile::Builder::new().prefix(".tmp-").tempdir_in(parent)?;
-        fs::write(beside.path().join("facts.json"), serde_json::to_vec(&facts)?)?;
-        fs::copy(directory.join("stored"), beside.path().join("stored"))?;
-        // What is there under this name and was not recalled is damaged.
-        if cached.exists() {
-            fs::remove_dir_all(cached)?;
-        }
-        fs::rename(beside.path(), cached)
-    };
-    let _ = kept();
-}
-
-fn digest_of(mut file: File) -> io::Result<Digest> {
-    let mut hasher = pspf_core::digest::Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&buffer[..read]),
+        Input::Generic(manifest) => {
+            if options.python.is_some() {
+                return Err(Error::new(Kind::Arguments, "this manifest packs no Python")
+                    .file(&manifest.path)
+                    .field("--python")
+                    .hint("leave --python out, or pack the project's pyproject.toml"));
+            }
+            generic::plan(manifest, platform, progress)
         }
     }
 }
 
-fn slot(id: &str, purpose: Purpose, encoded: Encoded) -> Slot {
+fn subdirectory(parent: &Path, name: &str) -> Result<PathBuf> {
+    let path = parent.join(name);
+    fs::create_dir(&path).map_err(|error| Error::io("cannot create", &path, &error))?;
+    Ok(path)
+}
+
+/// The document with its `build` section.
+fn with_build(document: Value<'static>, timestamp: u64, platform: Platform) -> Value<'static> {
+    let Value::Object(mut members) = document else { return document };
+    let moment = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(timestamp)).to_string();
+    let platform = Value::object([
+        ("os", platform.os.name().into()),
+        ("arch", platform.arch.map_or("", |arch| arch.name()).into()),
+        ("host", "".into()),
+    ]);
+    let build = Value::object([
+        ("tool", "packer".into()),
+        ("tool_version", env!("CARGO_PKG_VERSION").into()),
+        ("timestamp", moment.into()),
+        ("deterministic", true.into()),
+        ("platform", platform),
+    ]);
+    members.push(("build".into(), build));
+    Value::Object(members)
+}
+
+fn builder_slot(slot: &PlannedSlot, encoded: Encoded) -> Slot {
+    let purpose = match slot.purpose.as_str() {
+        "runtime" => Purpose::Runtime,
+        "tool" => Purpose::Tool,
+        _ => Purpose::Payload,
+    };
     Slot {
-        id: id.into(),
-        source: id.into(),
-        target: id.into(),
+        id: slot.id.clone(),
+        source: slot.source_name.clone(),
+        target: slot.target.clone(),
         purpose,
-        lifecycle: Lifecycle::Runtime,
-        platform: LINUX,
-        permissions: 0o755,
-        operations: Operations::TAR_GZIP,
+        lifecycle: slot.lifecycle,
+        platform: slot.platform,
+        permissions: slot.permissions,
+        operations: slot.operations,
         encoded,
     }
 }
 
-/// Where the slots go: asked of the same code as the launcher asks.
-fn placements(document: &Value<'_>, plan: &[(&str, &Tree, Purpose); 3]) -> Result<Vec<Placement>> {
-    let Value::Object(members) = document else { return Ok(Vec::new()) };
-    let mut members = members.clone();
-    members.push(("format".into(), pspf_core::metadata::FORMAT.into()));
-    members.push(("slots".into(), Value::Array(Vec::new())));
-    let document = Value::Object(members);
-    let metadata = Metadata::read(&document).map_err(|error| {
-        Error::new(Kind::Configuration, "the package's metadata make no sense").found(error.to_string())
-    })?;
-    let written: Vec<&str> = metadata.written_paths().collect();
-    let slots: Vec<placement::Slot<'_>> = plan
-        .iter()
-        .map(|(id, ..)| placement::Slot { target: id, lifecycle: Lifecycle::Runtime, is_archive: true })
-        .collect();
-    Ok(placement::among(&slots, &written))
+fn built_in_platform() -> Result<Platform> {
+    launchers::built_in().and_then(Platform::of_program).ok_or_else(no_launcher)
 }
 
-/// The metadata that are not derived from slots, launcher and key.
-fn document(manifest: &Manifest, staged: &Staged, timestamp: u64) -> Value<'static> {
-    let workenv = &staged.workenv;
-    let moment = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(timestamp)).to_string();
-    let mut package = vec![("name", staged.name.clone().into()), ("version", staged.version.clone().into())];
-    if let Some(description) = &manifest.description {
-        package.push(("description", description.clone().into()));
-    }
-    Value::object([
-        ("package", Value::object(package)),
-        (
-            "execution",
-            Value::object([
-                ("command", launcher::text::quote(&workenv.command).into()),
-                ("env", Value::Object(Vec::new())),
-            ]),
-        ),
-        ("setup_commands", Value::Array(workenv.files.iter().map(write_file).collect())),
-        ("runtime", Value::object([("env", runtime_env(workenv))])),
-        (
-            "workenv",
-            Value::object([(
-                "directories",
-                Value::Array(
-                    workenv
-                        .directories
-                        .iter()
-                        .map(|path| Value::object([("path", path.clone().into()), ("mode", "0755".into())]))
-                        .collect(),
-                ),
-            )]),
-        ),
-        (
-            "build",
-            Value::object([
-                ("tool", "packer".into()),
-                ("tool_version", env!("CARGO_PKG_VERSION").into()),
-                ("timestamp", moment.into()),
-                ("deterministic", true.into()),
-                ("platform", Value::object([("os", "linux".into()), ("arch", "amd64".into()), ("host", "".into())])),
-            ]),
-        ),
-        (
-            "extensions",
-            Value::object([(
-                WORKENV_KEY,
-                Value::object([("links", Value::Array(workenv.links.iter().map(link).collect()))]),
-            )]),
-        ),
-    ])
+fn no_launcher() -> Error {
+    Error::new(Kind::Configuration, "this build of packer has no launcher of its own")
+        .hint("give one with --launcher-bin FILE")
 }
 
-fn write_file(file: &python::WorkenvFile) -> Value<'static> {
-    Value::object([
-        ("type", "write_file".into()),
-        ("path", file.path.clone().into()),
-        ("content", file.content.clone().into()),
-        ("mode", format!("{:04o}", file.mode).into()),
-    ])
-}
-
-fn link((path, target): (&String, &String)) -> Value<'static> {
-    Value::object([("path", path.clone().into()), ("target", target.clone().into())])
-}
-
-fn runtime_env(workenv: &Workenv) -> Value<'static> {
-    let set = workenv.set.iter().map(|(name, value)| (Cow::Owned(name.clone()), value.clone().into())).collect();
-    Value::object([
-        ("unset", Value::array(workenv.unset.iter().cloned())),
-        ("pass", Value::array(workenv.pass.iter().cloned())),
-        ("set", Value::Object(set)),
-    ])
-}
-
-fn read_launcher(path: Option<&Path>) -> Result<Vec<u8>> {
-    match (path, launchers::built_in()) {
-        (Some(path), _) => {
-            let launcher = fs::read(path).map_err(|error| Error::io("cannot read the launcher", path, &error))?;
-            if launcher.starts_with(b"\x7fELF")
-                || launcher.starts_with(b"MZ")
-                || launcher.starts_with(&[0xcf, 0xfa, 0xed, 0xfe])
-            {
-                return Ok(launcher);
-            }
-            Err(Error::new(Kind::Arguments, "the launcher is not a program")
-                .file(path)
-                .field("--launcher-bin")
-                .expected("an ELF, Mach-O or PE executable")
-                .hint("leave --launcher-bin out to use the built-in one"))
-        }
-        (None, Some(launcher)) => Ok(launcher.to_vec()),
-        (None, None) => Err(Error::new(Kind::Configuration, "this build of packer has no launcher of its own")
-            .hint("give one with --launcher-bin FILE")),
+fn read_launcher(path: &Path) -> Result<(Vec<u8>, Platform)> {
+    let launcher = fs::read(path).map_err(|error| Error::io("cannot read the launcher", path, &error))?;
+    match Platform::of_program(&launcher) {
+        Some(platform) => Ok((launcher, platform)),
+        None => Err(Error::new(Kind::Arguments, "the launcher is not a program")
+            .file(path)
+            .field("--launcher-bin")
+            .expected("an ELF, Mach-O or PE executable")
+            .hint("leave --launcher-bin out to use the built-in one")),
     }
 }
 
@@ -510,20 +244,29 @@ fn build_timestamp() -> Result<u64> {
     }
 }
 
-fn cannot_sign(error: &pspf_core::Error, manifest: &Manifest) -> Error {
-    Error::new(Kind::Build, "the package cannot be put together")
-        .file(&manifest.path)
-        .found(error.to_string())
-        .hint("make slots or metadata smaller")
+fn cannot_sign(error: &pspf_core::Error, plan: &Plan) -> Error {
+    let new = Error::new(Kind::Build, "the package cannot be put together").file(&plan.manifest);
+    match error.kind() {
+        ErrorKind::TooLarge { allowed, found, .. } if *allowed == limits::METADATA_WRITTEN => {
+            let count = plan.slots.len() as u64;
+            let fit = count * allowed / (*found).max(1);
+            Error::new(Kind::Build, "the package's metadata would be larger than every launcher reads")
+                .file(&plan.manifest)
+                .expected(format!("at most {allowed} bytes of JSON, enough for about {fit} slots like these"))
+                .found(format!("{found} bytes for {count} slots"))
+                .hint("put several directories or files into one slot, or shorten what the setup commands write")
+        }
+        _ => new.found(error.to_string()).hint("mend that field of the manifest"),
+    }
 }
 
 fn summary(
     path: PathBuf,
-    staged: &Staged,
+    plan: Plan,
+    platform: Platform,
     head: &Head,
-    launcher: &[u8],
-    key_id: KeyId,
-    key_origin: KeyOrigin,
+    launcher_size: usize,
+    (key_id, key_origin): (KeyId, KeyOrigin),
 ) -> Result<Packed> {
     let written = PackageFile::open(&path)?;
     let verified = written.verify()?;
@@ -534,23 +277,17 @@ fn summary(
         files: slot.files,
     });
     Ok(Packed {
-        name: staged.name.clone(),
-        version: staged.version.clone(),
+        name: plan.name,
+        version: plan.version,
+        platform: platform.to_string(),
         size: head.layout().package_size,
-        launcher_size: launcher.len() as u64,
+        launcher_size: launcher_size as u64,
         slots: slots.collect(),
         key_id: key_id.to_string(),
         key_origin: key_origin.name(),
-        python: staged.python.version.to_string(),
-        glibc: staged.glibc.map(|(major, minor)| format!("{major}.{minor}")),
-        commands: staged.entry_points.keys().cloned().collect(),
+        python: plan.facts.python,
+        glibc: plan.facts.glibc.map(|(major, minor)| format!("{major}.{minor}")),
+        commands: plan.entry_points.into_keys().collect(),
         path,
     })
 }
-
-fn executable() -> fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o755)
-}
-
-/// The slot descriptor's number for Linux.
-const LINUX: u8 = 1;

@@ -6,16 +6,17 @@
 //! duplicate entries, conflicting sizes, wrong checksums, anything behind the end but zeros.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeSet;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::codec::Stage;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, ErrorKind, Part, Result};
+use crate::error::{Error, Part, Result, quoted};
 use crate::limits;
+use crate::names::Names;
+use crate::number;
 use crate::placement::Placement;
+use crate::text;
 use crate::tree::{self, OutOfOrder, TreeHasher};
 
 /// The size of a tar block in bytes.
@@ -61,14 +62,14 @@ pub struct Reader<'s> {
     content: u64,
     padding: u64,
     entries: u64,
-    seen: BTreeSet<[u8; 8]>,
+    names: Names,
     done: bool,
 }
 
 impl<'s> Reader<'s> {
     /// Reads what `stage` gives. The archive's end does not finish the stage.
     pub fn new(stage: &'s mut dyn Stage) -> Self {
-        Self { stage, content: 0, padding: 0, entries: 0, seen: BTreeSet::new(), done: false }
+        Self { stage, content: 0, padding: 0, entries: 0, names: Names::default(), done: false }
     }
 
     /// The next entry, what is left of the current one skipped; `None` after the last, when only zeros followed.
@@ -91,6 +92,8 @@ impl<'s> Reader<'s> {
                 b'x' => extension.read_pax(&self.extended(&header)?)?,
                 b'L' => extension.set_path(read_long_name(&self.extended(&header)?)?)?,
                 b'K' => extension.set_link(read_long_name(&self.extended(&header)?)?)?,
+                // The root itself, as `tar -C DIR .` has it, is there anyway.
+                b'5' if header.size == 0 && matches!(header.path.as_str(), "." | "./") && extension.path.is_none() => {}
                 _ => return self.entry(header, extension).map(Some),
             }
         }
@@ -120,7 +123,7 @@ impl<'s> Reader<'s> {
         self.entries += 1;
         if self.entries > limits::ENTRIES {
             let found = self.entries;
-            return Err(ErrorKind::TooLarge { what: "entries of an archive", allowed: limits::ENTRIES, found }.into());
+            return Err(Error::too_large("entries of an archive", limits::ENTRIES, found));
         }
         let Extension { path, link, size } = extension;
         let raw_path = path.unwrap_or(header.path);
@@ -128,7 +131,7 @@ impl<'s> Reader<'s> {
         let size = match size {
             // Both readers of a desync attack have to see the same size.
             Some(size) if header.size != 0 && header.size != size => {
-                return Err(malformed(&path, "one size", format!("{size} and {}", header.size)));
+                return Err(malformed(&path, "one size", "two"));
             }
             Some(size) => size,
             None => header.size,
@@ -141,16 +144,14 @@ impl<'s> Reader<'s> {
             b'2' => Kind::Symlink { target: check_symlink(&path, link)? },
             b'5' => Kind::Directory,
             other => {
-                let found = format!("type {:?} ({})", char::from(other), describe(other));
-                return Err(malformed(&path, "a file, a directory or a link", found));
+                let found = text::concat(&["type ", &number::decimal(other.into()), " (", describe(other), ")"]);
+                return Err(malformed_by(&path, "a file, a directory or a link", found));
             }
         };
         if !matches!(kind, Kind::File { .. }) && size != 0 {
-            return Err(malformed(&path, "no content", format!("{size} bytes")));
+            return Err(malformed(&path, "no content", "some"));
         }
-        // Eight bytes of SHA-256: a chance collision would refuse a good archive once in 10^7 archives of a million
-        // entries; nobody gains by forging one.
-        if !self.seen.insert(Digest::of(path.as_bytes()).hint().to_le_bytes()) {
+        if !self.names.insert(&path) {
             return Err(malformed(&path, "every path once", "this one twice"));
         }
         if let Kind::File { size } = kind {
@@ -172,12 +173,7 @@ impl<'s> Reader<'s> {
     /// The content of an extended header, which is small.
     fn extended(&mut self, header: &Header) -> Result<Vec<u8>> {
         if header.size > EXTENDED {
-            return Err(ErrorKind::TooLarge {
-                what: "extended header of an archive entry",
-                allowed: EXTENDED,
-                found: header.size,
-            }
-            .into());
+            return Err(Error::too_large("extended header of an archive entry", EXTENDED, header.size));
         }
         let mut content = alloc::vec![0; header.size as usize];
         if !self.read(&mut content)? {
@@ -247,10 +243,12 @@ impl core::fmt::Debug for Reader<'_> {
 /// Reads a whole archive and adds its entries to a tree digest, without writing anything. A hard link counts as a
 /// file of its own.
 pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut TreeHasher) -> Result<Option<OutOfOrder>> {
-    let mut files = alloc::collections::BTreeMap::new();
+    // What every entry is, by its number: a hard link repeats an earlier one.
+    let mut entries: Vec<Option<(u16, Digest)>> = Vec::new();
     let mut reader = Reader::new(stage);
     while let Some(entry) = reader.next_entry()? {
         let mode = placement.mode(entry.mode);
+        let mut file = None;
         let added = match &entry.kind {
             Kind::File { .. } => {
                 let mut content = Hasher::new();
@@ -264,7 +262,7 @@ pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut Tree
                     reader.consume(count);
                 }
                 let content = content.finish();
-                files.insert(entry.path.clone(), (mode, content));
+                file = Some((mode, content));
                 hasher.add(tree::Kind::File, mode, &entry.path, content)
             }
             Kind::Directory => hasher.add(tree::Kind::Directory, DIRECTORY_MODE, &entry.path, Digest([0; 32])),
@@ -272,15 +270,16 @@ pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut Tree
                 hasher.add(tree::Kind::Symlink, SYMLINK_MODE, &entry.path, Digest::of(target.as_bytes()))
             }
             Kind::Hardlink { target } => {
-                let found = files.get(target);
+                file = reader.names.number_of(target).and_then(|number| *entries.get(number as usize)?);
                 let (mode, content) =
-                    found.ok_or_else(|| malformed(&entry.path, "a link to an earlier file", format!("{target:?}")))?;
-                hasher.add(tree::Kind::File, *mode, &entry.path, *content)
+                    file.ok_or_else(|| malformed_by(&entry.path, "a link to an earlier file", quoted(target)))?;
+                hasher.add(tree::Kind::File, mode, &entry.path, content)
             }
         };
         if let Err(disorder) = added {
             return Ok(Some(disorder));
         }
+        entries.push(file);
     }
     Ok(None)
 }
@@ -304,12 +303,15 @@ impl Header {
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
         let computed = sum(&block[..148]) + 8 * u64::from(b' ') + sum(&block[156..]);
         if stored != computed {
-            return Err(malformed("", format!("header checksum {computed}"), format!("{stored}")));
+            return Err(malformed("", "a tar header with its checksum", "another checksum"));
         }
-        let mut path = text(&block[..100])?;
+        let mut path = name(&block[..100])?;
         let posix = block[257..263] == *b"ustar\0";
         if posix && block[345] != 0 {
-            path = format!("{}/{path}", text(&block[345..500])?);
+            let mut whole = name(&block[345..500])?;
+            whole.push('/');
+            whole.push_str(&path);
+            path = whole;
         }
         let field =
             |name: &'static str, bytes: &[u8]| number(bytes).ok_or_else(|| malformed(&path, name, "something else"));
@@ -317,9 +319,9 @@ impl Header {
         let size = field("an octal size", &block[124..136])?;
         let kind = block[156];
         if size > i64::MAX as u64 {
-            return Err(malformed(&path, "a size", format!("{size}")));
+            return Err(malformed(&path, "a size below 2^63", "a larger one"));
         }
-        Ok(Self { link: text(&block[157..257])?, mode: mode as u16, size, kind, path })
+        Ok(Self { link: name(&block[157..257])?, mode: mode as u16, size, kind, path })
     }
 }
 
@@ -345,22 +347,22 @@ impl Extension {
         let bad = || malformed("", "PAX records", "other bytes");
         while !records.is_empty() {
             let space = records.iter().position(|byte| *byte == b' ').ok_or_else(bad)?;
-            let length = core::str::from_utf8(&records[..space]).ok().filter(|text| !text.starts_with(['+', '0']));
-            let length: usize = length.and_then(|text| text.parse().ok()).ok_or_else(bad)?;
-            let record = records.get(space + 1..length).ok_or_else(bad)?;
-            records = &records[length..];
+            let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'));
+            let length = length.and_then(|digits| number::parse(digits, 10)).ok_or_else(bad)?;
+            let length = usize::try_from(length).ok().filter(|length| *length > space).ok_or_else(bad)?;
+            let (record, rest) = records.split_at_checked(length).ok_or_else(bad)?;
+            let record = &record[space + 1..];
+            records = rest;
             let record = record.strip_suffix(b"\n").ok_or_else(bad)?;
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
-            let value = || core::str::from_utf8(value).ok().filter(|text| !text.contains('\0')).ok_or_else(bad);
+            let value = || core::str::from_utf8(value).ok().filter(|value| !text::has(value, 0)).ok_or_else(bad);
             match key {
                 b"path" => self.set_path(value()?.to_owned())?,
                 b"linkpath" => self.set_link(value()?.to_owned())?,
                 b"size" => {
-                    let digits = value()?;
-                    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-                    let size = if plain { digits.parse().ok() } else { None };
-                    let size = size.filter(|size: &u64| *size <= i64::MAX as u64).ok_or_else(bad)?;
+                    let size = number::parse(value()?, 10).filter(|size| *size <= i64::MAX as u64);
+                    let size = size.ok_or_else(bad)?;
                     set_once(&mut self.size, size)?;
                 }
                 _ if key.starts_with(b"GNU.sparse") => {
@@ -383,7 +385,7 @@ fn set_once<T>(field: &mut Option<T>, value: T) -> Result<()> {
 
 fn read_long_name(content: &[u8]) -> Result<String> {
     let name = content.strip_suffix(b"\0").unwrap_or(content);
-    let name = core::str::from_utf8(name).ok().filter(|name| !name.contains('\0'));
+    let name = core::str::from_utf8(name).ok().filter(|name| !text::has(name, 0));
     name.map(str::to_owned).ok_or_else(|| malformed("", "a long name in UTF-8", "other bytes"))
 }
 
@@ -392,24 +394,19 @@ fn check_path(path: &str) -> Result<String> {
     let bad = |expected: &'static str, found: &'static str| Err(malformed(path, expected, found));
     if path.len() > limits::PATH {
         let found = path.len() as u64;
-        return Err(ErrorKind::TooLarge {
-            what: "path of an archive entry in bytes",
-            allowed: limits::PATH as u64,
-            found,
-        }
-        .into());
+        return Err(Error::too_large("path of an archive entry in bytes", limits::PATH as u64, found));
     }
     let mut plain = path;
     while let Some(rest) = plain.strip_prefix("./") {
         plain = rest;
     }
     plain = plain.strip_suffix('/').unwrap_or(plain);
-    for component in plain.split('/') {
+    for component in text::pieces(plain, b'/') {
         match component {
             "" => return bad("a relative path of plain components", "an empty one"),
             "." | ".." => return bad("a relative path of plain components", "one that goes elsewhere"),
             _ if component.len() > limits::COMPONENT => return bad("components of at most 255 bytes", "a longer one"),
-            _ if component.contains(['\\', '\0']) => return bad("a path without backslash and NUL", "one with"),
+            _ if has_odd_bytes(component) => return bad("a path without backslash and NUL", "one with"),
             _ => {}
         }
     }
@@ -418,13 +415,13 @@ fn check_path(path: &str) -> Result<String> {
 
 /// Refuses links that are absolute or lead out of the archive's root.
 fn check_symlink(path: &str, target: String) -> Result<String> {
-    if target.is_empty() || target.starts_with('/') || target.contains(['\\', '\0']) || target.len() > limits::PATH {
-        return Err(malformed(path, "a link to a relative path", format!("{target:?}")));
+    if target.is_empty() || target.starts_with('/') || has_odd_bytes(&target) || target.len() > limits::PATH {
+        return Err(malformed_by(path, "a link to a relative path", quoted(&target)));
     }
-    let mut depth = path.matches('/').count();
-    for component in target.split('/') {
+    let mut depth = text::pieces(path, b'/').count() - 1;
+    for component in text::pieces(&target, b'/') {
         match component {
-            ".." if depth == 0 => return Err(malformed(path, "a link that stays inside", format!("{target:?}"))),
+            ".." if depth == 0 => return Err(malformed_by(path, "a link that stays inside", quoted(&target))),
             ".." => depth -= 1,
             "" | "." => {}
             _ => depth += 1,
@@ -433,7 +430,11 @@ fn check_symlink(path: &str, target: String) -> Result<String> {
     Ok(target)
 }
 
-fn text(field: &[u8]) -> Result<String> {
+fn has_odd_bytes(path: &str) -> bool {
+    text::has(path, b'\\') || text::has(path, 0)
+}
+
+fn name(field: &[u8]) -> Result<String> {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     let text = core::str::from_utf8(&field[..end]).map_err(|_| malformed("", "a name in UTF-8", "other bytes"))?;
     Ok(text.to_owned())
@@ -476,7 +477,15 @@ fn describe(kind: u8) -> &'static str {
     }
 }
 
-fn malformed(path: &str, expected: impl Into<crate::error::Value>, found: impl Into<crate::error::Value>) -> Error {
+#[cold]
+#[inline(never)]
+fn malformed(path: &str, expected: &'static str, found: &'static str) -> Error {
+    malformed_by(path, expected, found.into())
+}
+
+#[cold]
+#[inline(never)]
+fn malformed_by(path: &str, expected: &'static str, found: String) -> Error {
     Error::malformed(Part::Entry(path.into()), 0, expected, found)
 }
 

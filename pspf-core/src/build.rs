@@ -352,6 +352,8 @@ impl Encoded {
     /// The facts of a raw slot: its tree is one file, named like its target's last component.
     pub fn raw(target: &str, digest: Digest, size: u64, placement: &Placement, permissions: u16) -> Self {
         let name = crate::placement::relative(target).rsplit('/').next().unwrap_or_default().to_string();
+        // A descriptor without mode bits stands for 0600 (docs/format.md section 3).
+        let permissions = if permissions == 0 { 0o600 } else { permissions };
         let mut tree = TreeHasher::streaming();
         // One entry is never out of order.
         let _ = tree.add(tree::Kind::File, placement.mode(permissions), &name, digest);

@@ -2,19 +2,20 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::digest::{Digest, Hex, read_hex};
-use crate::error::{Error, ErrorKind, Result};
+use crate::digest::{Digest, Hex, hex, read_hex};
+use crate::error::Value as Shown;
 use crate::fields::Fields;
 use crate::format::index::{HINTS, Hint};
 use crate::format::{Descriptor, Operations, slot};
 use crate::json::Value;
 use crate::layout::Rules;
 use crate::limits;
+use crate::metadata::slots;
 use crate::sign::{KeyId, KeyOrigin};
+use crate::{number, text};
 
 /// The key under `extensions` in the metadata.
 pub const KEY: &str = "x-pspf-claims";
@@ -111,13 +112,11 @@ pub enum Found {
 }
 
 impl Found {
-    pub(crate) fn read(extensions: Option<Fields<'_>>) -> Result<Self> {
-        let Some(claims) = extensions.map(|fields| fields.opt_object(KEY)).transpose()?.flatten() else {
-            return Ok(Self::Nothing);
-        };
-        match claims.u64("v")? {
-            1 => Claims::read(&claims).map(|claims| Self::V1(Box::new(claims))),
-            other => Ok(Self::Unknown(other)),
+    pub(crate) fn read(extensions: &Fields<'_, '_>) -> Self {
+        let Some(claims) = extensions.opt_object(KEY) else { return Self::Nothing };
+        match claims.u64("v") {
+            1 => Self::V1(Box::new(Claims::read(&claims))),
+            other => Self::Unknown(other),
         }
     }
 
@@ -131,46 +130,35 @@ impl Found {
 }
 
 impl Claims {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        fields.only(&[
-            "v",
-            "app_id",
-            "release",
-            "key_id",
-            "key_origin",
-            "layout",
-            "launcher",
-            "slots",
-            "index",
-            "lineage",
-            "entry_points",
-        ])?;
-        let layout = fields.object("layout")?;
-        layout.only(&["meta_gap", "table_align", "slot_align"])?;
-        let launcher = fields.object("launcher")?;
-        launcher.only(&["size", "sha256"])?;
-        let slots = fields.objects("slots")?;
-        if slots.len() as u64 > u64::from(limits::SLOTS) {
-            let found = slots.len() as u64;
-            return Err(ErrorKind::TooLarge { what: "claimed slots", allowed: limits::SLOTS.into(), found }.into());
-        }
-        Ok(Self {
-            app_id: fields.opt_str("app_id")?.map(String::from),
-            release: fields.opt_u64("release")?.unwrap_or(0),
-            key_id: KeyId(hex(fields, "key_id")?),
-            key_origin: key_origin(fields)?,
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        fields.only("v app_id release key_id key_origin layout launcher slots index lineage entry_points");
+        let layout = fields.object("layout");
+        layout.only("meta_gap table_align slot_align");
+        let launcher = fields.object("launcher");
+        launcher.only("size sha256");
+        let key_origin = fields.str("key_origin");
+        let mut key_id = KeyId([0; 16]);
+        fields.hex("key_id", &mut key_id.0);
+        Self {
+            app_id: fields.opt_str("app_id").map(String::from),
+            release: fields.opt_u64("release").unwrap_or_default(),
+            key_id,
+            key_origin: KeyOrigin::from_name(key_origin).unwrap_or_else(|| {
+                fields.unknown("key_origin", "given, auto or seed", key_origin);
+                KeyOrigin::Seed
+            }),
             layout: Rules {
-                meta_gap: layout.u64("meta_gap")?,
-                table_align: layout.u64("table_align")?,
-                slot_align: layout.u64("slot_align")?,
+                meta_gap: layout.u64("meta_gap"),
+                table_align: layout.u64("table_align"),
+                slot_align: layout.u64("slot_align"),
             },
-            launcher_size: launcher.u64("size")?,
-            launcher_digest: launcher.digest("sha256")?,
-            slots: slots.iter().map(SlotClaim::read).collect::<Result<_>>()?,
-            hints: fields.opt_object("index")?.map_or(Ok(Vec::new()), |index| read_hints(&index))?,
-            lineage: fields.objects("lineage")?.iter().map(Succession::read).collect::<Result<_>>()?,
-            entry_points: fields.string_map("entry_points")?,
-        })
+            launcher_size: launcher.u64("size"),
+            launcher_digest: launcher.digest("sha256"),
+            slots: slots(fields, SlotClaim::read),
+            hints: fields.opt_object("index").map_or(Vec::new(), |index| read_hints(&index)),
+            lineage: fields.list("lineage", Succession::read),
+            entry_points: fields.string_map("entry_points"),
+        }
     }
 
     /// The JSON of the claims.
@@ -212,42 +200,31 @@ impl Claims {
 }
 
 impl SlotClaim {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        fields.only(&[
-            "id",
-            "size",
-            "original_size",
-            "sha256",
-            "operations",
-            "purpose",
-            "lifecycle",
-            "priority",
-            "platform",
-            "permissions",
-            "tree",
-            "files",
-            "chunks",
-        ])?;
-        let operations = fields.str("operations")?;
-        let raw = operations.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
-        let raw = raw.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| {
-            Error::json(fields.path_of("operations"), "a number like \"0x1001\"", format!("{operations:?}"))
-        })?;
-        Ok(Self {
-            id: fields.str("id")?.into(),
-            size: fields.u64("size")?,
-            original_size: fields.u64("original_size")?,
-            digest: fields.digest("sha256")?,
-            operations: Operations::from_raw(raw),
-            purpose: fields.small("purpose", "a byte")?,
-            lifecycle: fields.small("lifecycle", "a byte")?,
-            priority: fields.small("priority", "a byte")?,
-            platform: fields.small("platform", "a byte")?,
-            permissions: fields.small("permissions", "mode bits")?,
-            tree: fields.get("tree").map(|_| fields.digest("tree")).transpose()?,
-            files: fields.opt_u64("files")?.unwrap_or(0),
-            chunks: fields.opt_object("chunks")?.map(|chunks| Chunks::read(&chunks)).transpose()?,
-        })
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        fields.only(
+            "id size original_size sha256 operations purpose lifecycle priority platform permissions tree files chunks",
+        );
+        let operations = fields.str("operations");
+        let raw = operations.strip_prefix("0x").and_then(|digits| number::parse(digits, 16));
+        if raw.is_none() {
+            fields.unknown("operations", "a number like '0x1001'", operations);
+        }
+        let chunks = fields.opt_object("chunks");
+        Self {
+            id: fields.string("id"),
+            size: fields.u64("size"),
+            original_size: fields.u64("original_size"),
+            digest: fields.digest("sha256"),
+            operations: Operations::from_raw(raw.unwrap_or_default()),
+            purpose: fields.u8("purpose"),
+            lifecycle: fields.u8("lifecycle"),
+            priority: fields.u8("priority"),
+            platform: fields.u8("platform"),
+            permissions: fields.u16("permissions"),
+            tree: fields.get("tree").map(|_| fields.digest("tree")),
+            files: fields.opt_u64("files").unwrap_or_default(),
+            chunks: chunks.map(|chunks| Chunks::read(&chunks)),
+        }
     }
 
     fn to_value(&self) -> Value<'static> {
@@ -256,7 +233,7 @@ impl SlotClaim {
             ("size", self.size.into()),
             ("original_size", self.original_size.into()),
             ("sha256", self.digest.to_string().into()),
-            ("operations", format!("{:#x}", self.operations.raw()).into()),
+            ("operations", number::hexadecimal(self.operations.raw()).into()),
             ("purpose", u64::from(self.purpose).into()),
             ("lifecycle", u64::from(self.lifecycle).into()),
             ("priority", u64::from(self.priority).into()),
@@ -294,36 +271,38 @@ impl SlotClaim {
 }
 
 impl Chunks {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        fields.only(&["original", "stored"])?;
-        let original = fields.u64("original")?;
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        fields.only("original stored");
+        let original = fields.u64("original");
         if original > limits::CHUNK {
-            return Err(ErrorKind::TooLarge {
-                what: "original size of a chunk",
-                allowed: limits::CHUNK,
-                found: original,
-            }
-            .into());
+            fields.note("original", Shown::Number(limits::CHUNK), Shown::Number(original));
         }
         // DEFLATE never needs more than five bytes for each 16 KiB that it cannot compress; twice that is generous.
-        let most = original + original / 1024 + 64;
-        let stored = |value: &Value<'_>| {
-            let size = value.as_u64().filter(|size| *size <= most).and_then(|size| u32::try_from(size).ok());
-            size.ok_or_else(|| Error::json(fields.path_of("stored"), "sizes of compressed chunks", "another value"))
-        };
-        Ok(Self { original, stored: fields.array("stored")?.iter().map(stored).collect::<Result<_>>()? })
+        let most = original.min(limits::CHUNK) * 1025 / 1024 + 64;
+        let mut stored = Vec::new();
+        for size in fields.array("stored") {
+            match size.as_u64() {
+                Some(size) if size <= most => stored.push(size as u32),
+                _ => fields.differs("stored", "sizes of compressed chunks", "another value"),
+            }
+        }
+        Self { original, stored }
     }
 }
 
 impl Succession {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        fields.only(&["from_public_key", "to_public_key", "app_id", "signature_by_from"])?;
-        Ok(Self {
-            from_public_key: hex(fields, "from_public_key")?,
-            to_public_key: hex(fields, "to_public_key")?,
-            app_id: fields.str("app_id")?.into(),
-            signature_by_from: hex(fields, "signature_by_from")?,
-        })
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        fields.only("from_public_key to_public_key app_id signature_by_from");
+        let mut succession = Self {
+            from_public_key: [0; 32],
+            to_public_key: [0; 32],
+            app_id: fields.string("app_id"),
+            signature_by_from: [0; 64],
+        };
+        fields.hex("from_public_key", &mut succession.from_public_key);
+        fields.hex("to_public_key", &mut succession.to_public_key);
+        fields.hex("signature_by_from", &mut succession.signature_by_from);
+        succession
     }
 
     fn to_value(&self) -> Value<'static> {
@@ -336,45 +315,28 @@ impl Succession {
     }
 }
 
-fn key_origin(fields: &Fields<'_>) -> Result<KeyOrigin> {
-    let name = fields.str("key_origin")?;
-    KeyOrigin::from_name(name)
-        .ok_or_else(|| Error::json(fields.path_of("key_origin"), "given, auto or seed", format!("{name:?}")))
-}
-
-fn hex<const N: usize>(fields: &Fields<'_>, key: &str) -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let text = fields.str(key)?;
-    match read_hex(text, &mut bytes) {
-        Some(()) => Ok(bytes),
-        None => Err(Error::json(fields.path_of(key), format!("{} hexadecimal digits", 2 * N), format!("{text:?}"))),
-    }
-}
-
 /// A hint's value as text: a number in hexadecimal, or all bytes of a longer field in file order.
 pub fn hint_text(bytes: &[u8]) -> String {
     if bytes.len() > 8 {
-        return format!("0x{}", Hex(bytes));
+        return text::concat(&["0x", &hex(bytes)]);
     }
-    format!("{:#x}", bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    number::hexadecimal(bytes.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
 }
 
-fn read_hints(fields: &Fields<'_>) -> Result<Vec<(Hint, Vec<u8>)>> {
-    let read = |(name, value): &(Cow<'_, str>, Value<'_>)| {
-        let hint = HINTS.iter().find(|hint| hint.name == name);
-        let hint = hint.ok_or_else(|| Error::json(fields.path_of(name), "an index field", "another name"))?;
+fn read_hints(fields: &Fields<'_, '_>) -> Vec<(Hint, Vec<u8>)> {
+    let mut hints = Vec::new();
+    for (name, value) in fields.members() {
+        let Some(hint) = HINTS.iter().find(|hint| hint.name == name) else {
+            fields.differs(name, "an index field", "another name");
+            continue;
+        };
         let text = value.as_str().unwrap_or_default();
-        let bytes = hint_bytes(text, hint.size).filter(|bytes| hint_text(bytes) == text);
-        let bytes = bytes.ok_or_else(|| {
-            Error::json(
-                fields.path_of(name),
-                format!("a hexadecimal number of {} bytes", hint.size),
-                format!("{text:?}"),
-            )
-        })?;
-        Ok((*hint, bytes))
-    };
-    fields.members().iter().map(read).collect()
+        match hint_bytes(text, hint.size).filter(|bytes| hint_text(bytes) == text) {
+            Some(bytes) => hints.push((*hint, bytes)),
+            None => fields.unknown(name, "a hexadecimal number of the field's size", text),
+        }
+    }
+    hints
 }
 
 fn hint_bytes(text: &str, size: usize) -> Option<Vec<u8>> {
@@ -384,7 +346,7 @@ fn hint_bytes(text: &str, size: usize) -> Option<Vec<u8>> {
         read_hex(digits, &mut bytes)?;
         return Some(bytes);
     }
-    let number = u64::from_str_radix(digits, 16).ok()?.to_le_bytes();
+    let number = number::parse(digits, 16)?.to_le_bytes();
     bytes.copy_from_slice(&number[..size]);
     number[size..].iter().all(|byte| *byte == 0).then_some(bytes)
 }

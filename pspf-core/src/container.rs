@@ -8,7 +8,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::codec::{Gzip, Stage, Stored};
-use crate::error::{ErrorKind, Part, Result};
+use crate::crc32::Crc32;
+use crate::error::{Error, Part, Result};
 use crate::limits;
 
 /// The container of a package with claims.
@@ -24,7 +25,7 @@ pub fn encode(json: &[u8]) -> Vec<u8> {
         container.extend_from_slice(&(!len).to_le_bytes());
         container.extend_from_slice(block);
     }
-    container.extend_from_slice(&crc32fast::hash(json).to_le_bytes());
+    container.extend_from_slice(&Crc32::of(json).to_le_bytes());
     container.extend_from_slice(&(json.len() as u32).to_le_bytes());
     container
 }
@@ -51,13 +52,22 @@ pub fn decode_canonical(container: &[u8]) -> Option<Vec<u8>> {
     (encode(&json) == container).then_some(json)
 }
 
+/// What [`decode`] gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The document.
+    pub json: Vec<u8>,
+    /// Whether the container is the only one that [`encode`] makes of it.
+    pub canonical: bool,
+}
+
 /// The JSON of any container: one gzip member that ends with the container.
-pub fn decode(container: &[u8]) -> Result<Vec<u8>> {
+pub fn decode(container: &[u8]) -> Result<Decoded> {
     if let Some(json) = decode_canonical(container) {
-        return Ok(json);
+        return Ok(Decoded { json, canonical: true });
     }
-    let mut stage =
-        Gzip::new(Box::new(Stored::new(&container, Part::Container, 0, container.len() as u64)), Part::Container);
+    let stored = Stored::new(&container, Part::Container, 0, container.len() as u64);
+    let mut stage = Gzip::new(Box::new(stored), Part::Container);
     let mut json = Vec::new();
     loop {
         let block = stage.fill()?;
@@ -66,19 +76,14 @@ pub fn decode(container: &[u8]) -> Result<Vec<u8>> {
         }
         let found = (json.len() + block.len()) as u64;
         if found > limits::METADATA_READ {
-            return Err(ErrorKind::TooLarge {
-                what: "metadata in bytes of JSON",
-                allowed: limits::METADATA_READ,
-                found,
-            }
-            .into());
+            return Err(Error::too_large("metadata in bytes of JSON", limits::METADATA_READ, found));
         }
         json.extend_from_slice(block);
         let taken = block.len();
         stage.consume(taken);
     }
     stage.finish()?;
-    Ok(json)
+    Ok(Decoded { json, canonical: false })
 }
 
 /// Deflate, no flags, no time, no extra flags, operating system unknown.
@@ -98,7 +103,7 @@ mod tests {
             let container = encode(&json);
             assert_eq!(container.len() as u64, encoded_size(size as u64));
             assert_eq!(decode_canonical(&container).as_deref(), Some(&json[..]));
-            assert_eq!(decode(&container).unwrap(), json);
+            assert_eq!(decode(&container).unwrap(), Decoded { json, canonical: true });
         }
     }
 

@@ -1,5 +1,6 @@
 //! SHA-256 digests.
 
+use alloc::string::String;
 use core::fmt;
 
 use sha2::Digest as _;
@@ -10,6 +11,7 @@ pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     /// The digest of `bytes`.
+    #[inline(never)]
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
@@ -29,13 +31,19 @@ impl Digest {
     }
 
     /// The 64 hexadecimal digits as ASCII bytes.
+    #[inline(never)]
     pub fn to_hex(&self) -> [u8; 64] {
         let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
-            pair[1] = HEX_DIGITS[usize::from(byte & 15)];
+        for (i, digit) in text.iter_mut().enumerate() {
+            let byte = self.0[i / 2];
+            *digit = hex_digit_of(if i % 2 == 0 { byte >> 4 } else { byte & 15 });
         }
         text
+    }
+
+    /// The 64 hexadecimal digits.
+    pub fn text(&self) -> String {
+        hex(&self.0)
     }
 }
 
@@ -56,8 +64,19 @@ pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(self.0))
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[inline(never)]
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        text.push(char::from(hex_digit_of(byte >> 4)));
+        text.push(char::from(hex_digit_of(byte & 15)));
+    }
+    text
 }
 
 /// Reads lower-case hexadecimal digits that fill `bytes` exactly.
@@ -78,16 +97,19 @@ pub struct Hasher(sha2::Sha256);
 
 impl Hasher {
     /// Nothing hashed yet.
+    #[inline(never)]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Hashes `bytes` after what came before.
+    #[inline(never)]
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// The digest of all of it.
+    #[inline(never)]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -99,7 +121,9 @@ impl fmt::Debug for Hasher {
     }
 }
 
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+fn hex_digit_of(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' - 10 + value }
+}
 
 fn hex_digit(digit: u8) -> Option<u8> {
     match digit {

@@ -5,8 +5,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, hex};
 use crate::sign::KeyId;
+use crate::{number, text};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -134,97 +135,202 @@ impl Error {
     }
 
     /// Builds [`ErrorKind::Malformed`].
+    #[cold]
+    #[inline(never)]
     pub fn malformed(part: Part, at: u64, expected: impl Into<Value>, found: impl Into<Value>) -> Self {
-        ErrorKind::Malformed { part, at, expected: expected.into(), found: found.into() }.into()
+        Self::differs(part, at, expected.into(), found.into())
     }
 
     /// Builds [`ErrorKind::Malformed`] for a place in the JSON document.
+    #[cold]
+    #[inline(never)]
     pub fn json(path: impl Into<String>, expected: impl Into<Value>, found: impl Into<Value>) -> Self {
-        Self::malformed(Part::Metadata(path.into()), 0, expected, found)
+        Self::differs(Part::Metadata(path.into()), 0, expected.into(), found.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn differs(part: Part, at: u64, expected: Value, found: Value) -> Self {
+        ErrorKind::Malformed { part, at, expected, found }.into()
+    }
+
+    /// Builds [`ErrorKind::TooLarge`].
+    #[cold]
+    #[inline(never)]
+    pub fn too_large(what: &'static str, allowed: u64, found: u64) -> Self {
+        ErrorKind::TooLarge { what, allowed, found }.into()
     }
 
     /// Builds [`ErrorKind::Parameter`].
+    #[cold]
     pub fn parameter(what: impl Into<Cow<'static, str>>) -> Self {
         ErrorKind::Parameter { what: what.into() }.into()
     }
 }
 
+/// A text of unknown origin for an error, in single quotes.
+#[cold]
+#[inline(never)]
+pub fn quoted(text: &str) -> String {
+    text::concat(&["'", &printable(text), "'"])
+}
+
+/// A text of unknown origin without the characters that would steer a terminal or reverse what is around it.
+#[cold]
+#[inline(never)]
+pub fn printable(text: &str) -> String {
+    let steers = |character: char| matches!(character, '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let replace = |character| if steers(character) { char::REPLACEMENT_CHARACTER } else { character };
+    let mut printable = String::new();
+    for character in text.chars() {
+        printable.push(replace(character));
+    }
+    printable
+}
+
 impl From<ErrorKind> for Error {
     #[cold]
+    #[inline(never)]
     fn from(kind: ErrorKind) -> Self {
         Self(Box::new(kind))
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Error {
+    /// Appends what [`Display`](fmt::Display) shows. The texts of errors are put together by hand, because `core::fmt`
+    /// would be 5 KB of the launcher.
+    pub fn describe(&self, text: &mut String) {
         match self.kind() {
             ErrorKind::Source { at, len, errno } => {
-                write!(f, "cannot read {len} bytes at byte {at}")?;
-                errno.map_or(Ok(()), |errno| write!(f, " (os error {errno})"))
+                text.push_str("cannot read ");
+                number::push(text, *len, 10);
+                text.push_str(" bytes at byte ");
+                number::push(text, *at, 10);
+                if let Some(errno) = errno {
+                    text.push_str(" (os error ");
+                    number::push(text, errno.unsigned_abs().into(), 10);
+                    text.push(')');
+                }
             }
             ErrorKind::NotAPackage { size } => {
-                write!(f, "not a PSPF package: none of its {size} bytes is a PSPF/2025 index at the end")
+                text.push_str("not a PSPF package: none of its ");
+                number::push(text, *size, 10);
+                text.push_str(" bytes is a PSPF/2025 index at the end");
             }
             ErrorKind::Malformed { part, at, expected, found } => {
-                write!(f, "{part}")?;
+                part.describe(text);
                 if *at != 0 {
-                    write!(f, ", at byte {at}")?;
+                    text.push_str(", at byte ");
+                    number::push(text, *at, 10);
                 }
-                write!(f, ": expected {expected}, found {found}")
+                text.push_str(": expected ");
+                text.push_str(&expected.shown());
+                text.push_str(", found ");
+                text.push_str(&found.shown());
             }
             ErrorKind::Untrusted { key, reason } => {
-                write!(f, "{reason}")?;
-                key.map_or(Ok(()), |key| write!(f, " (key {key})"))
+                text.push_str(reason.shown());
+                if let Some(key) = key {
+                    text.push_str(" (key ");
+                    text.push_str(&hex(&key.0));
+                    text.push(')');
+                }
             }
             ErrorKind::TooLarge { what, allowed, found } => {
-                write!(f, "{what}: at most {allowed} allowed, found {found}")
+                text.push_str(what);
+                text.push_str(": at most ");
+                number::push(text, *allowed, 10);
+                text.push_str(" allowed, found ");
+                number::push(text, *found, 10);
             }
-            ErrorKind::Unsupported { what } => write!(f, "this build does not read {what}"),
-            ErrorKind::Parameter { what } => f.write_str(what),
+            ErrorKind::Unsupported { what } => {
+                text.push_str("this build does not read ");
+                text.push_str(what);
+            }
+            ErrorKind::Parameter { what } => text.push_str(what),
         }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.describe(&mut text);
+        f.write_str(&text)
     }
 }
 
 impl core::error::Error for Error {}
 
+impl Part {
+    fn describe(&self, text: &mut String) {
+        let (kind, name) = match self {
+            Self::File => ("file", ""),
+            Self::Launcher => ("launcher", ""),
+            Self::Trailer => ("trailer", ""),
+            Self::Index(field) => ("index field ", *field),
+            Self::Container => ("metadata container", ""),
+            Self::Metadata(path) if path.is_empty() => ("metadata", ""),
+            Self::Metadata(path) => ("metadata field ", path.as_str()),
+            Self::Descriptor(slot, field) => {
+                text.push_str("descriptor of slot ");
+                number::push(text, (*slot).into(), 10);
+                (", field ", *field)
+            }
+            Self::Slot(slot) => {
+                text.push_str("slot ");
+                return number::push(text, (*slot).into(), 10);
+            }
+            Self::Entry(path) => {
+                text.push_str("archive entry ");
+                return text.push_str(&quoted(path));
+            }
+            Self::Gap => ("gap between parts", ""),
+        };
+        text.push_str(kind);
+        text.push_str(name);
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.describe(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl Distrust {
+    fn shown(self) -> &'static str {
         match self {
-            Self::File => f.write_str("file"),
-            Self::Launcher => f.write_str("launcher"),
-            Self::Trailer => f.write_str("trailer"),
-            Self::Index(field) => write!(f, "index field {field}"),
-            Self::Container => f.write_str("metadata container"),
-            Self::Metadata(path) if path.is_empty() => f.write_str("metadata"),
-            Self::Metadata(path) => write!(f, "metadata field {path}"),
-            Self::Descriptor(slot, field) => write!(f, "descriptor of slot {slot}, field {field}"),
-            Self::Slot(slot) => write!(f, "slot {slot}"),
-            Self::Entry(path) => write!(f, "archive entry {path:?}"),
-            Self::Gap => f.write_str("gap between parts"),
+            Self::Unsigned => "the package is not signed",
+            Self::WeakKey => "the package's key is not one that proves anything",
+            Self::BadSignature => "the signature does not match: the metadata was changed after signing",
+            Self::OtherKey => "the signed claims name another key than the one that signed",
         }
     }
 }
 
 impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unsigned => "the package is not signed",
-            Self::WeakKey => "the package's key is not one that proves anything",
-            Self::BadSignature => "the signature does not match: the metadata was changed after signing",
-            Self::OtherKey => "the signed claims name another key than the one that signed",
-        })
+        f.write_str(self.shown())
+    }
+}
+
+impl Value {
+    fn shown(&self) -> Cow<'_, str> {
+        match self {
+            Self::Number(number) => number::decimal(*number).into(),
+            Self::Hex(number) => number::hexadecimal(*number).into(),
+            Self::Digest(digest) => digest.text().into(),
+            Self::Text(text) => text.as_ref().into(),
+        }
     }
 }
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Hex(number) => write!(f, "{number:#x}"),
-            Self::Digest(digest) => write!(f, "{digest}"),
-            Self::Text(text) => f.write_str(text),
-        }
+        f.write_str(&self.shown())
     }
 }
 

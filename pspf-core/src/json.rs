@@ -6,13 +6,13 @@
 //! Python's json accept with the same meaning.
 
 use alloc::borrow::{Cow, ToOwned};
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 
-use crate::error::{Error, ErrorKind, Part, Result};
-use crate::limits;
+use crate::digest::hex;
+use crate::error::{Error, Part, Result, quoted};
+use crate::names::{self, Names};
+use crate::{limits, number, text};
 
 /// A JSON value. Objects keep the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,19 +81,34 @@ impl<'a> Value<'a> {
     }
 
     /// The same value, owning its strings.
-    pub fn into_owned(self) -> Value<'static> {
+    pub fn to_owned(&self) -> Value<'static> {
         match self {
             Self::Null => Value::Null,
-            Self::Bool(value) => Value::Bool(value),
-            Self::Unsigned(number) => Value::Unsigned(number),
-            Self::Negative(number) => Value::Negative(number),
-            Self::Decimal(text) => Value::Decimal(Cow::Owned(text.into_owned())),
-            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
-            Self::Array(values) => Value::Array(values.into_iter().map(Value::into_owned).collect()),
-            Self::Object(members) => Value::Object(
-                members.into_iter().map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned())).collect(),
-            ),
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Unsigned(number) => Value::Unsigned(*number),
+            Self::Negative(number) => Value::Negative(*number),
+            Self::Decimal(text) => Value::Decimal(Cow::Owned(text.as_ref().into())),
+            Self::String(text) => Value::String(Cow::Owned(text.as_ref().into())),
+            Self::Array(values) => {
+                let mut owned = Vec::new();
+                for value in values {
+                    owned.push(value.to_owned());
+                }
+                Value::Array(owned)
+            }
+            Self::Object(members) => {
+                let mut owned = Vec::new();
+                for (key, value) in members {
+                    owned.push((Cow::Owned(key.as_ref().into()), value.to_owned()));
+                }
+                Value::Object(owned)
+            }
         }
+    }
+
+    /// The same value, owning its strings.
+    pub fn into_owned(self) -> Value<'static> {
+        self.to_owned()
     }
 
     /// What kind of value this is, for errors.
@@ -128,9 +143,11 @@ impl<'a> Value<'a> {
             Self::Null => text.push_str("null"),
             Self::Bool(true) => text.push_str("true"),
             Self::Bool(false) => text.push_str("false"),
-            // Writing to a String does not fail.
-            Self::Unsigned(number) => drop(write!(text, "{number}")),
-            Self::Negative(number) => drop(write!(text, "{number}")),
+            Self::Unsigned(number) => number::push(text, *number, 10),
+            Self::Negative(number) => {
+                text.push('-');
+                number::push(text, number.unsigned_abs(), 10);
+            }
             Self::Decimal(number) => text.push_str(number),
             Self::String(string) => write_string(string, text),
             Self::Array(values) => {
@@ -144,18 +161,16 @@ impl<'a> Value<'a> {
                 text.push(']');
             }
             Self::Object(members) => {
-                let mut members: Vec<_> = members.iter().collect();
-                if sorted {
-                    members.sort_by(|a, b| a.0.cmp(&b.0));
-                }
+                let keys = members.iter().map(|(key, _)| key.as_ref());
+                let keys = if sorted { names::sorted(keys) } else { keys.zip(0..).collect() };
                 text.push('{');
-                for (i, (key, value)) in members.into_iter().enumerate() {
+                for (i, (key, at)) in keys.into_iter().enumerate() {
                     if i > 0 {
                         text.push(',');
                     }
                     write_string(key, text);
                     text.push(':');
-                    value.write(text, sorted);
+                    members[at].1.write(text, sorted);
                 }
                 text.push('}');
             }
@@ -195,12 +210,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value<'a>> {
         if depth >= limits::JSON_DEPTH {
-            return Err(ErrorKind::TooLarge {
-                what: "depth of the JSON",
-                allowed: limits::JSON_DEPTH as u64,
-                found: depth as u64 + 1,
-            }
-            .into());
+            return Err(Error::too_large("depth of the JSON", limits::JSON_DEPTH as u64, depth as u64 + 1));
         }
         self.skip_space();
         match self.peek() {
@@ -241,11 +251,8 @@ impl<'a> Reader<'a> {
                 return Err(self.unexpected("',' or '}'"));
             }
         }
-        // Unique keys, without the quadratic time that a hostile document would ask for.
-        let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
-        keys.sort_unstable();
-        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(malformed(self.at, "every key once", format!("{:?} twice in one object", pair[0])));
+        if let Some(key) = repeated(&members) {
+            return Err(malformed(self.at, "every key once", text::concat(&[&quoted(key), " twice in one object"])));
         }
         Ok(Value::Object(members))
     }
@@ -275,7 +282,7 @@ impl<'a> Reader<'a> {
         loop {
             match self.peek() {
                 Some(b'"') => {
-                    let text = &self.text[start..self.at];
+                    let text = self.since(start);
                     self.at += 1;
                     return Ok(Cow::Borrowed(text));
                 }
@@ -287,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 
     fn string_with_escapes(&mut self, start: usize) -> Result<Cow<'a, str>> {
-        let mut string = self.text[start..self.at].to_owned();
+        let mut string = self.since(start).to_owned();
         loop {
             match self.peek() {
                 Some(b'"') => {
@@ -304,7 +311,7 @@ impl<'a> Reader<'a> {
                     while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
                         self.at += 1;
                     }
-                    string.push_str(&self.text[run..self.at]);
+                    string.push_str(self.since(run));
                 }
             }
         }
@@ -349,18 +356,17 @@ impl<'a> Reader<'a> {
     }
 
     fn four_digits(&mut self) -> Result<u32> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let code = self.text.get(self.at..self.at + 4).and_then(|digits| number::parse(digits, 16));
         let code = code.ok_or_else(|| self.unexpected("four hexadecimal digits"))?;
         self.at += 4;
-        Ok(code)
+        Ok(code as u32)
     }
 
     fn number(&mut self) -> Result<Value<'a>> {
         let start = self.at;
         let negative = self.eat(b'-');
         let integer = self.digits();
-        let text = &self.text[start..self.at];
+        let text = self.since(start);
         if integer == 0 || (integer > 1 && self.text.as_bytes()[self.at - integer] == b'0') {
             return Err(self.unexpected("a number without leading zeros"));
         }
@@ -381,14 +387,15 @@ impl<'a> Reader<'a> {
             if integer > 30 || exponent.is_some_and(|digits| digits > 2) {
                 return Err(malformed(start, "a number below 1e100", "a larger one".into()));
             }
-            return Ok(Value::Decimal(Cow::Borrowed(&self.text[start..self.at])));
+            return Ok(Value::Decimal(Cow::Borrowed(self.since(start))));
         }
-        let range = || malformed(start, "an integer of 64 bits", format!("{} digits", integer));
-        if negative {
-            Ok(Value::Negative(text.parse().map_err(|_| range())?))
-        } else {
-            Ok(Value::Unsigned(text.parse().map_err(|_| range())?))
-        }
+        let magnitude = number::parse(text.strip_prefix('-').unwrap_or(text), 10);
+        let value = match (negative, magnitude) {
+            (false, Some(number)) => Some(Value::Unsigned(number)),
+            (true, Some(number)) => 0_i64.checked_sub_unsigned(number).map(Value::Negative),
+            (_, None) => None,
+        };
+        value.ok_or_else(|| malformed(start, "an integer of 64 bits", "a larger one".into()))
     }
 
     fn digits(&mut self) -> usize {
@@ -400,7 +407,7 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, word: &'static str, value: Value<'a>) -> Result<Value<'a>> {
-        if self.text[self.at..].starts_with(word) {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
             Ok(value)
         } else {
@@ -420,19 +427,40 @@ impl<'a> Reader<'a> {
         eaten
     }
 
+    /// The text from `start` to here. Both are beside ASCII characters, so that it is one.
+    #[inline(never)]
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[cold]
+    #[inline(never)]
     fn unexpected(&self, expected: &'static str) -> Error {
-        let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
-            Some(character) => format!("{character:?}"),
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let found = match rest.chars().next() {
+            Some(character) => quoted(character.encode_utf8(&mut [0; 4])),
             None => "the end of the text".into(),
         };
         malformed(self.at, expected, found)
     }
 }
 
+/// The first key that was there before, without the quadratic time that a hostile document would ask for.
+fn repeated<'m>(members: &'m [(Cow<'_, str>, Value<'_>)]) -> Option<&'m str> {
+    let mut names = Names::default();
+    let mut keys = members.iter().map(|(key, _)| key.as_ref());
+    if members.len() > FEW {
+        return keys.find(|key| !names.insert(key));
+    }
+    keys.enumerate().find(|(i, key)| members[..*i].iter().any(|(earlier, _)| earlier == key)).map(|(_, key)| key)
+}
+
+#[cold]
+#[inline(never)]
 fn malformed(at: usize, expected: &'static str, found: String) -> Error {
     Error::malformed(Part::Metadata(String::new()), at as u64, expected, found)
 }
@@ -446,16 +474,23 @@ fn write_string(string: &str, text: &mut String) {
             '\n' => text.push_str("\\n"),
             '\r' => text.push_str("\\r"),
             '\t' => text.push_str("\\t"),
-            '\0'..='\x1f' => drop(write!(text, "\\u{:04x}", u32::from(character))),
+            '\0'..='\x1f' => {
+                text.push_str("\\u00");
+                text.push_str(&hex(&[character as u8]));
+            }
             character => text.push(character),
         }
     }
     text.push('"');
 }
 
+/// Up to so many keys are compared with each other, which is faster than hashing them.
+const FEW: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use std::string::ToString;
 
     #[test]

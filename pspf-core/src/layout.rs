@@ -57,36 +57,42 @@ impl Layout {
         if !rules.table_align.is_power_of_two() || rules.table_align < 8 || !rules.slot_align.is_power_of_two() {
             return Err(Error::parameter("alignments have to be powers of two, and the slot table's at least 8"));
         }
-        Self::solve(rules, launcher_size, metadata_size, slot_sizes)
+        let mut sizes = Vec::new();
+        for size in slot_sizes {
+            sizes.push(size);
+        }
+        Self::solve(rules, launcher_size, metadata_size, &sizes)
             .ok_or_else(|| Error::parameter("the sizes of the parts add up to more than a file can hold"))
     }
 
     /// The ranges between the parts as (start, end), which have to hold zeros.
-    pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let table = (self.table_offset, slot::SIZE as u64 * self.slots.len() as u64);
-        let parts = [(0, self.launcher_size), (self.metadata_offset, self.metadata_size), table]
-            .into_iter()
-            .chain(self.slots.iter().copied());
-        let ends = parts.clone().map(|(start, size)| start + size);
-        let starts = parts.skip(1).map(|(start, _)| start).chain([self.trailer_offset]);
-        ends.zip(starts).filter(|(end, start)| end < start)
+    pub fn gaps(&self) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut end = self.launcher_size;
+        let mut part = |start, size| {
+            if end < start {
+                gaps.push((end, start));
+            }
+            end = start + size;
+        };
+        part(self.metadata_offset, self.metadata_size);
+        part(self.table_offset, slot::SIZE as u64 * self.slots.len() as u64);
+        for (start, size) in &self.slots {
+            part(*start, *size);
+        }
+        part(self.trailer_offset, 0);
+        gaps
     }
 
-    fn solve(
-        rules: &Rules,
-        launcher_size: u64,
-        metadata_size: u64,
-        slot_sizes: impl IntoIterator<Item = u64>,
-    ) -> Option<Self> {
+    fn solve(rules: &Rules, launcher_size: u64, metadata_size: u64, sizes: &[u64]) -> Option<Self> {
         let metadata_offset = launcher_size.checked_add(rules.meta_gap)?;
         let table_offset = align(metadata_offset.checked_add(metadata_size)?, rules.table_align)?;
-        let sizes: Vec<u64> = slot_sizes.into_iter().collect();
         let mut end = table_offset.checked_add((slot::SIZE as u64).checked_mul(sizes.len() as u64)?)?;
         let mut slots = Vec::with_capacity(sizes.len());
         for size in sizes {
             let offset = align(end, rules.slot_align)?;
-            end = offset.checked_add(size)?;
-            slots.push((offset, size));
+            end = offset.checked_add(*size)?;
+            slots.push((offset, *size));
         }
         let package_size = end.checked_add(trailer::SIZE as u64)?;
         Some(Self {
@@ -117,7 +123,7 @@ mod tests {
         assert_eq!((layout.metadata_offset, layout.table_offset), (1001, 1016));
         assert_eq!(layout.slots, vec![(4096, 5), (8192, 0), (8192, 7)]);
         assert_eq!(layout.package_size, 8199 + 8200);
-        assert_eq!(layout.gaps().collect::<Vec<_>>(), vec![(1011, 1016), (1208, 4096), (4101, 8192)]);
+        assert_eq!(layout.gaps(), vec![(1011, 1016), (1208, 4096), (4101, 8192)]);
     }
 
     #[test]

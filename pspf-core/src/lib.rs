@@ -55,6 +55,10 @@
 //! |---|---|---|
 //! | `std` | yes | [`Source`] for `std::fs::File`, [`Sink`](source::Sink) for any `std::io::Write` |
 //! | `build` | no | [`build`], the writing half; readers leave it out |
+//! | `bzip2` | no | slots compressed with bzip2 |
+//! | `xz` | no | slots compressed with xz |
+//! | `zstd` | no | slots compressed with zstd |
+//! | `all-codecs` | no | these three |
 //!
 //! # Guarantees
 //!
@@ -74,6 +78,7 @@ pub mod build;
 pub mod claims;
 pub mod codec;
 pub mod container;
+mod crc32;
 pub mod digest;
 pub mod error;
 mod fields;
@@ -82,11 +87,14 @@ pub mod json;
 pub mod layout;
 pub mod limits;
 pub mod metadata;
+pub mod names;
+pub mod number;
 pub mod package;
 pub mod placement;
 pub mod sign;
 pub mod slot;
 pub mod source;
+pub mod text;
 pub mod tree;
 pub mod verify;
 

@@ -19,3 +19,8 @@ pub const COMPONENT: usize = 255;
 pub const UNCLAIMED_SLOT: u64 = 8 << 30;
 /// The original size of one gzip chunk, in bytes: readers hold a chunk or two in memory.
 pub const CHUNK: u64 = 8 << 20;
+/// How far back xz (its dictionary) and zstd (its window) may look in packages with claims, in bytes. It is what they
+/// take in memory, so this is also the most that our builders use.
+pub const CLAIMED_WINDOW: u64 = 8 << 20;
+/// The same in packages without claims: what zstd itself reads unless told otherwise, and `xz -9` twice over.
+pub const WINDOW: u64 = 128 << 20;

@@ -3,14 +3,13 @@
 //! What FlavorPack's builders write is read as it is, oddities included; unknown keys are tolerated here, and only
 //! inside the claims refused.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::claims::Found;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
-use crate::fields::Fields;
+use crate::error::Result;
+use crate::fields::{Fields, Problem};
 use crate::format::Operations;
 use crate::json::Value;
 use crate::limits;
@@ -156,65 +155,86 @@ pub struct Workenv {
 impl Metadata {
     /// Reads the document.
     pub fn read(document: &Value<'_>) -> Result<Self> {
-        let root = Fields::of(document, "")?;
-        let format = root.str("format")?;
+        let problem = Problem::default();
+        let metadata = Self::from_fields(&Fields::of(document, &problem));
+        problem.check()?;
+        Ok(metadata)
+    }
+
+    fn from_fields(root: &Fields<'_, '_>) -> Self {
+        let format = root.str("format");
         if format != FORMAT {
-            return Err(Error::json("format", "\"PSPF/2025\"", format!("{format:?}")));
+            root.unknown("format", "'PSPF/2025'", format);
         }
-        let package = root.object("package")?;
-        let execution = root.object("execution")?;
-        let slots = root.objects("slots")?;
-        if slots.len() as u64 > u64::from(limits::SLOTS) {
-            let found = slots.len() as u64;
-            return Err(ErrorKind::TooLarge { what: "slots", allowed: limits::SLOTS.into(), found }.into());
+        let package = root.object("package");
+        let execution = root.object("execution");
+        let launcher = root.opt_object("launcher");
+        let extensions = root.opt_object("extensions");
+        Self {
+            name: package.string("name"),
+            version: package.string("version"),
+            slots: slots(root, SlotEntry::read),
+            command: execution.string("command"),
+            execution_env: execution.string_map("env"),
+            setup: root.list("setup_commands", SetupCommand::read),
+            runtime_env: RuntimeEnv::read(root),
+            workenv: Workenv::read(root, extensions.as_ref()),
+            policy: root.get("policy").map(|policy| policy.to_owned()),
+            launcher: launcher.and_then(|launcher| Some((launcher.opt_u64("size")?, checksum(&launcher)))),
+            claims: extensions.map_or(Found::Nothing, |extensions| Found::read(&extensions)),
         }
-        let launcher = match root.opt_object("launcher")? {
-            Some(launcher) => launcher.opt_u64("size")?.map(|size| (size, checksum(&launcher))),
-            None => None,
-        };
-        Ok(Self {
-            name: package.str("name")?.into(),
-            version: package.str("version")?.into(),
-            slots: slots.iter().map(SlotEntry::read).collect::<Result<_>>()?,
-            command: execution.str("command")?.into(),
-            execution_env: execution.string_map("env")?,
-            setup: root.objects("setup_commands")?.iter().map(SetupCommand::read).collect::<Result<_>>()?,
-            runtime_env: RuntimeEnv::read(root.opt_object("runtime")?)?,
-            workenv: Workenv::read(&root)?,
-            policy: root.get("policy").map(|policy| policy.clone().into_owned()),
-            launcher,
-            claims: Found::read(root.opt_object("extensions")?)?,
-        })
     }
 
     /// The paths below the workenv that something other than a slot is written to.
     pub fn written_paths(&self) -> impl Iterator<Item = &str> {
-        let setup = self.setup.iter().filter_map(|command| match command {
-            SetupCommand::WriteFile { path, .. } | SetupCommand::Chmod { path, .. } => Some(path.as_str()),
-            SetupCommand::Execute { .. } | SetupCommand::EnumerateAndExecute { .. } => None,
-        });
-        let directories = self.workenv.directories.iter().map(|(path, _)| path.as_str());
-        setup.chain(directories).chain(self.workenv.links.iter().map(|(path, _)| path.as_str()))
+        let mut paths = Vec::new();
+        self.add_written_paths(&mut paths);
+        paths.into_iter()
+    }
+
+    #[inline(never)]
+    pub(crate) fn add_written_paths<'m>(&'m self, paths: &mut Vec<&'m str>) {
+        for command in &self.setup {
+            if let SetupCommand::WriteFile { path, .. } | SetupCommand::Chmod { path, .. } = command {
+                paths.push(path);
+            }
+        }
+        for (path, _) in &self.workenv.directories {
+            paths.push(path);
+        }
+        for (path, _) in &self.workenv.links {
+            paths.push(path);
+        }
     }
 }
 
+/// The `slots` of the document or of the claims, unless there are too many.
+pub(crate) fn slots<'v, T>(fields: &Fields<'_, 'v>, read: impl Fn(&Fields<'_, 'v>) -> T) -> Vec<T> {
+    let count = fields.array("slots").len() as u64;
+    if count > limits::SLOTS.into() {
+        fields.note("slots", "at most 4096 slots".into(), count.into());
+    }
+    fields.list("slots", read)
+}
+
 impl SlotEntry {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        let operations = fields.opt_str("operations")?.unwrap_or_default();
-        let operations = Operations::from_name(operations).ok_or_else(|| {
-            Error::json(fields.path_of("operations"), "an operation chain like \"tar.gz\"", format!("{operations:?}"))
-        })?;
-        let lifecycle = fields.opt_str("lifecycle")?.unwrap_or("runtime");
-        let lifecycle = Lifecycle::from_name(lifecycle)
-            .ok_or_else(|| Error::json(fields.path_of("lifecycle"), "a lifecycle", format!("{lifecycle:?}")))?;
-        Ok(Self {
-            id: fields.str("id")?.into(),
-            target: fields.opt_str("target")?.unwrap_or_default().into(),
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        let operations = fields.opt_str("operations").unwrap_or_default();
+        let lifecycle = fields.opt_str("lifecycle").unwrap_or("runtime");
+        Self {
+            id: fields.string("id"),
+            target: fields.opt_str("target").unwrap_or_default().into(),
             digest: checksum(fields),
-            operations,
-            purpose: fields.opt_str("purpose")?.unwrap_or_default().into(),
-            lifecycle,
-        })
+            operations: Operations::from_name(operations).unwrap_or_else(|| {
+                fields.unknown("operations", "an operation chain like 'tar.gz'", operations);
+                Operations::RAW
+            }),
+            purpose: fields.opt_str("purpose").unwrap_or_default().into(),
+            lifecycle: Lifecycle::from_name(lifecycle).unwrap_or_else(|| {
+                fields.unknown("lifecycle", "a lifecycle", lifecycle);
+                Lifecycle::Runtime
+            }),
+        }
     }
 }
 
@@ -247,84 +267,70 @@ impl Lifecycle {
 }
 
 impl SetupCommand {
-    fn read(fields: &Fields<'_>) -> Result<Self> {
-        let text = |key: &str| fields.str(key).map(String::from);
-        Ok(match fields.str("type")? {
+    fn read(fields: &Fields<'_, '_>) -> Self {
+        let kind = fields.str("type");
+        match kind {
             "write_file" => Self::WriteFile {
-                path: text("path")?,
-                content: fields.opt_str("content")?.unwrap_or_default().into(),
-                mode: mode(fields, "mode")?,
+                path: fields.string("path"),
+                content: fields.opt_str("content").unwrap_or_default().into(),
+                mode: fields.mode("mode"),
             },
-            "chmod" => Self::Chmod {
-                path: text("path")?,
-                mode: mode(fields, "mode")?.ok_or_else(|| Error::json(fields.path_of("mode"), "a mode", "nothing"))?,
-            },
-            "execute" => Self::Execute { command: text("command")? },
+            "chmod" => {
+                fields.need("mode");
+                Self::Chmod { path: fields.string("path"), mode: fields.mode("mode").unwrap_or_default() }
+            }
             "enumerate_and_execute" => {
-                let enumerate = fields.opt_object("enumerate")?;
-                let of = |key: &str| match &enumerate {
-                    Some(enumerate) => enumerate.str(key).map(String::from),
-                    None => text(key),
-                };
-                Self::EnumerateAndExecute { path: of("path")?, pattern: of("pattern")?, command: text("command")? }
+                let enumerate = fields.opt_object("enumerate");
+                let from = enumerate.as_ref().unwrap_or(fields);
+                Self::EnumerateAndExecute {
+                    path: from.string("path"),
+                    pattern: from.string("pattern"),
+                    command: fields.string("command"),
+                }
             }
-            other => {
-                return Err(Error::json(
-                    fields.path_of("type"),
-                    "execute, enumerate_and_execute, write_file or chmod",
-                    format!("{other:?}"),
-                ));
+            _ => {
+                if kind != "execute" {
+                    fields.unknown("type", "execute, enumerate_and_execute, write_file or chmod", kind);
+                }
+                Self::Execute { command: fields.string("command") }
             }
-        })
+        }
     }
 }
 
 impl RuntimeEnv {
-    fn read(runtime: Option<Fields<'_>>) -> Result<Self> {
-        let Some(env) = runtime.map(|runtime| runtime.opt_object("env")).transpose()?.flatten() else {
-            return Ok(Self::default());
-        };
-        Ok(Self {
-            unset: env.strings("unset")?,
-            pass: env.strings("pass")?,
-            map: env.string_map("map")?,
-            set: env.string_map("set")?,
-        })
+    fn read(root: &Fields<'_, '_>) -> Self {
+        let Some(runtime) = root.opt_object("runtime") else { return Self::default() };
+        let Some(env) = runtime.opt_object("env") else { return Self::default() };
+        Self {
+            unset: env.strings("unset"),
+            pass: env.strings("pass"),
+            map: env.string_map("map"),
+            set: env.string_map("set"),
+        }
     }
 }
 
 impl Workenv {
-    fn read(root: &Fields<'_>) -> Result<Self> {
+    fn read(root: &Fields<'_, '_>, extensions: Option<&Fields<'_, '_>>) -> Self {
         let mut workenv = Self::default();
-        if let Some(fields) = root.opt_object("workenv")? {
-            for directory in fields.objects("directories")? {
-                workenv.directories.push((directory.str("path")?.into(), mode(&directory, "mode")?));
-            }
-            workenv.env = fields.string_map("env")?;
+        if let Some(fields) = root.opt_object("workenv") {
+            workenv.directories = fields.list("directories", |entry| (entry.string("path"), entry.mode("mode")));
+            workenv.env = fields.string_map("env");
         }
-        let ours = root.opt_object("extensions")?.map(|fields| fields.opt_object(WORKENV_KEY)).transpose()?.flatten();
-        if let Some(ours) = ours {
-            for link in ours.objects("links")? {
-                workenv.links.push((link.str("path")?.into(), link.str("target")?.into()));
-            }
+        if let Some(ours) = extensions.and_then(|extensions| extensions.opt_object(WORKENV_KEY)) {
+            workenv.links = ours.list("links", |link| (link.string("path"), link.string("target")));
         }
-        Ok(workenv)
+        workenv
     }
 }
 
 /// `sha256:` before 64 digits; FlavorPack's Rust builder writes the prefix twice, and attestation slots have 16
 /// bare digits, which are no SHA-256.
-fn checksum(fields: &Fields<'_>) -> Option<Digest> {
-    let text = fields.get("checksum")?.as_str()?;
-    Digest::from_hex(text.trim_start_matches("sha256:"))
-}
-
-/// Mode bits as octal text, with or without `0o`.
-fn mode(fields: &Fields<'_>, key: &str) -> Result<Option<u16>> {
-    let Some(text) = fields.opt_str(key)? else { return Ok(None) };
-    let mode = u16::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o7777);
-    match mode {
-        Some(mode) => Ok(Some(mode)),
-        None => Err(Error::json(fields.path_of(key), "mode bits like \"0755\"", format!("{text:?}"))),
+fn checksum(fields: &Fields<'_, '_>) -> Option<Digest> {
+    let mut text = fields.get("checksum")?.as_str()?;
+    while let Some(rest) = text.strip_prefix("sha256:") {
+        text = rest;
     }
+    Digest::from_hex(text)
 }

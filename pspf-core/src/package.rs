@@ -4,13 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::container;
+use crate::container::{self, Decoded};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Part, Result};
+use crate::error::{Error, ErrorKind, Part, Result, Value as Shown};
 use crate::format::{Descriptor, FORMAT_VERSION, Index, index, slot, trailer};
 use crate::limits;
 use crate::slot::SlotReader;
 use crate::source::Source;
+use crate::{number, text};
 
 /// An opened package. Its numbers are consistent with the size of the file; whether anybody vouches for them,
 /// [`verify`](Self::verify) says.
@@ -37,11 +38,13 @@ impl<S: Source> Package<S> {
         check_index(&index, size, trailer_offset)?;
 
         let container = read(&source, index.metadata_offset(), index.metadata_size())?;
-        let table = read(&source, index.table_offset(), index.table_size())?;
-        let (blocks, _) = table.as_chunks::<{ slot::SIZE }>();
-        let table: Vec<_> = blocks.iter().map(Descriptor::from_block).collect();
-        for (i, descriptor) in (0..).zip(&table) {
-            check_descriptor(i, descriptor, &index, trailer_offset)?;
+        let bytes = read(&source, index.table_offset(), index.table_size())?;
+        let (blocks, _) = bytes.as_chunks::<{ slot::SIZE }>();
+        let mut table = Vec::with_capacity(blocks.len());
+        for (i, block) in (0..).zip(blocks) {
+            let descriptor = Descriptor::from_block(block);
+            check_descriptor(i, &descriptor, &index, trailer_offset)?;
+            table.push(descriptor);
         }
         Ok(Self { source, index, container, table })
     }
@@ -68,6 +71,10 @@ impl<S: Source> Package<S> {
 
     /// The JSON text, after its container's digest was compared with the index.
     pub fn json(&self) -> Result<Vec<u8>> {
+        self.decoded().map(|decoded| decoded.json)
+    }
+
+    pub(crate) fn decoded(&self) -> Result<Decoded> {
         let found = Digest::of(&self.container);
         if found != self.index.metadata_digest() {
             return Err(Error::malformed(
@@ -90,7 +97,8 @@ impl<S: Source> Package<S> {
     /// The descriptor of a slot.
     pub fn descriptor(&self, index: u32) -> Result<&Descriptor> {
         self.table.get(index as usize).ok_or_else(|| {
-            Error::parameter(alloc::format!("there is no slot {index}: the package has {} slots", self.table.len()))
+            let (index, count) = (number::decimal(index.into()), number::decimal(self.table.len() as u64));
+            Error::parameter(text::concat(&["there is no slot ", &index, ": the package has ", &count, " slots"]))
         })
     }
 }
@@ -102,40 +110,22 @@ fn check_index(index: &Index, size: u64, trailer_offset: u64) -> Result<()> {
     };
     if index.format_version() != FORMAT_VERSION {
         let (expected, found) = (u64::from(FORMAT_VERSION), u64::from(index.format_version()));
-        return Err(Error::malformed(
-            Part::Index("format_version"),
-            at,
-            crate::error::Value::Hex(expected),
-            crate::error::Value::Hex(found),
-        ));
+        return Err(Error::malformed(Part::Index("format_version"), at, Shown::Hex(expected), Shown::Hex(found)));
     }
     field("index_checksum", index.computed_checksum().into(), index.checksum().into())?;
     field("package_size", size, index.package_size())?;
     let table_size = u64::from(index.slot_count()) * slot::SIZE as u64;
     if index.slot_count() > limits::SLOTS {
-        return Err(ErrorKind::TooLarge {
-            what: "slots",
-            allowed: limits::SLOTS.into(),
-            found: index.slot_count().into(),
-        }
-        .into());
+        return Err(Error::too_large("slots", limits::SLOTS.into(), index.slot_count().into()));
     }
     field("slot_table_size", table_size, index.table_size())?;
     if index.metadata_size() > limits::METADATA_READ {
-        return Err(ErrorKind::TooLarge {
-            what: "metadata in stored bytes",
-            allowed: limits::METADATA_READ,
-            found: index.metadata_size(),
-        }
-        .into());
+        return Err(Error::too_large("metadata in stored bytes", limits::METADATA_READ, index.metadata_size()));
     }
     // In file order, each part after the one before it, so that nothing overlaps.
     let follows = |name, offset: u64, size: u64, after: u64| {
         let end = offset.checked_add(size).filter(|end| offset >= after && *end <= trailer_offset);
-        let expected = || alloc::format!("{size} bytes between bytes {after} and {trailer_offset}");
-        end.ok_or_else(|| {
-            Error::malformed(Part::Index(name), at, expected(), alloc::format!("they begin at byte {offset}"))
-        })
+        end.ok_or_else(|| Error::malformed(Part::Index(name), at, between(size, after, trailer_offset), offset))
     };
     let launcher_end = follows("launcher_size", 0, index.launcher_size(), 0)?;
     let metadata_end = follows("metadata_offset", index.metadata_offset(), index.metadata_size(), launcher_end)?;
@@ -157,13 +147,19 @@ fn check_descriptor(i: u32, descriptor: &Descriptor, index: &Index, trailer_offs
     Err(Error::malformed(
         Part::Descriptor(i, "offset"),
         at,
-        alloc::format!("{} bytes between bytes {start} and {trailer_offset}", descriptor.size),
-        alloc::format!("they begin at byte {}", descriptor.offset),
+        between(descriptor.size, start, trailer_offset),
+        descriptor.offset,
     ))
 }
 
+#[cold]
+fn between(size: u64, start: u64, end: u64) -> Shown {
+    let [size, start, end] = [size, start, end].map(number::decimal);
+    Shown::Text(text::concat(&[&size, " bytes between bytes ", &start, " and ", &end]).into())
+}
+
 /// Reads a part whose size was checked against the limits and the file.
-fn read(source: &impl Source, offset: u64, size: u64) -> Result<Vec<u8>> {
+fn read(source: &dyn Source, offset: u64, size: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size as usize];
     source.read_exact_at(offset, &mut bytes)?;
     Ok(bytes)

@@ -46,65 +46,79 @@ pub struct Slot<'a> {
 
 /// The placement of every slot of a package with claims.
 pub fn of(metadata: &Metadata) -> Vec<Placement> {
-    let slots: Vec<Slot<'_>> = metadata
-        .slots
-        .iter()
-        .map(|slot| Slot { target: &slot.target, lifecycle: slot.lifecycle, is_archive: slot.operations.is_archive() })
-        .collect();
-    let written: Vec<&str> = metadata.written_paths().collect();
-    among(&slots, &written)
+    let mut paths = Vec::new();
+    metadata.add_written_paths(&mut paths);
+    for slot in &metadata.slots {
+        paths.push(&slot.target);
+    }
+    let mut placements = Vec::new();
+    for slot in &metadata.slots {
+        placements.push(place(&slot.target, slot.lifecycle, &paths));
+    }
+    placements
 }
 
 /// The placement of every slot of a package of another builder: everything is private, and archives merge into
 /// the workenv's root whatever their target says (docs/format.md section 3).
 pub fn of_foreign(metadata: &Metadata) -> Vec<Placement> {
-    let place = |slot: &crate::metadata::SlotEntry| match slot.lifecycle {
-        Lifecycle::Attestation => Placement::Unplaced,
-        _ if slot.operations.is_archive() => Placement::Private(String::new()),
-        _ => Placement::Private(relative(&slot.target).into()),
-    };
-    metadata.slots.iter().map(place).collect()
+    let mut placements = Vec::new();
+    for slot in &metadata.slots {
+        placements.push(match slot.lifecycle {
+            Lifecycle::Attestation => Placement::Unplaced,
+            _ if slot.operations.is_archive() => Placement::Private(String::new()),
+            _ => Placement::Private(relative(&slot.target).into()),
+        });
+    }
+    placements
 }
 
 /// The placement of every slot, given the paths in the workenv that directories, files, links and modes are
 /// written to at start.
 pub fn among(slots: &[Slot<'_>], written: &[&str]) -> Vec<Placement> {
-    let place = |(i, slot): (usize, &Slot<'_>)| {
-        let target = relative(slot.target);
-        let writable = match slot.lifecycle {
-            Lifecycle::Attestation => return Placement::Unplaced,
-            Lifecycle::Init | Lifecycle::Startup | Lifecycle::Shutdown | Lifecycle::Temporary | Lifecycle::Config => {
-                true
-            }
-            Lifecycle::Runtime
-            | Lifecycle::Cache
-            | Lifecycle::Lazy
-            | Lifecycle::Eager
-            | Lifecycle::Dev
-            | Lifecycle::Platform => false,
-        };
-        let others = slots.iter().enumerate().filter(|(other, _)| *other != i).map(|(_, other)| relative(other.target));
-        let written = written.iter().map(|path| relative(path));
-        let disturbed = others.chain(written).any(|path| path == target || is_below(path, target));
-        if target.is_empty() || writable || disturbed {
-            Placement::Private(target.into())
-        } else {
-            Placement::Shared(target.into())
-        }
+    let targets = slots.iter().map(|slot| slot.target);
+    let paths: Vec<&str> = written.iter().copied().chain(targets).collect();
+    slots.iter().map(|slot| place(slot.target, slot.lifecycle, &paths)).collect()
+}
+
+/// The placement of a slot, given the paths that anything is written to, its own target among them.
+#[inline(never)]
+fn place(target: &str, lifecycle: Lifecycle, paths: &[&str]) -> Placement {
+    let target = relative(target);
+    let writable = match lifecycle {
+        Lifecycle::Attestation => return Placement::Unplaced,
+        Lifecycle::Init | Lifecycle::Startup | Lifecycle::Shutdown | Lifecycle::Temporary | Lifecycle::Config => true,
+        Lifecycle::Runtime
+        | Lifecycle::Cache
+        | Lifecycle::Lazy
+        | Lifecycle::Eager
+        | Lifecycle::Dev
+        | Lifecycle::Platform => false,
     };
-    slots.iter().enumerate().map(place).collect()
+    let users = paths.iter().filter(|path| is_inside(relative(path), target)).count();
+    if target.is_empty() || writable || users > 1 {
+        Placement::Private(target.into())
+    } else {
+        Placement::Shared(target.into())
+    }
 }
 
 /// The part of a path behind `{workenv}/`; empty for the workenv itself.
+#[inline(never)]
 pub fn relative(path: &str) -> &str {
-    let path = path.strip_prefix("{workenv}").unwrap_or(path);
-    let path = path.trim_start_matches('/').trim_end_matches('/');
+    let mut path = path.strip_prefix("{workenv}").unwrap_or(path);
+    while let Some(rest) = path.strip_prefix('/') {
+        path = rest;
+    }
+    while let Some(rest) = path.strip_suffix('/') {
+        path = rest;
+    }
     let path = path.strip_prefix("./").unwrap_or(path);
     if path == "." { "" } else { path }
 }
 
-fn is_below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+/// True when `path` is the directory or below it.
+fn is_inside(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.as_bytes()[0] == b'/')
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::codec::{self, Stage};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::Descriptor;
+use crate::limits;
 use crate::source::Source;
 
 /// Reads a slot. `fill` and `consume` work like those of `std::io::BufRead`.
@@ -38,7 +39,7 @@ impl<'a> SlotReader<'a> {
     ) -> Result<Self> {
         let chunks = claim.chunks.as_ref().map(|chunks| (chunks, claim.original_size));
         let range = (descriptor.offset, descriptor.size);
-        let stage = codec::open(source, Part::Slot(index), range, claim.operations, chunks)?;
+        let stage = codec::open(source, Part::Slot(index), range, claim.operations, chunks, limits::CLAIMED_WINDOW)?;
         Ok(Self { stage, index, cap: claim.original_size, exact: true, expected: Some(claim.digest), consumed: 0 })
     }
 
@@ -55,7 +56,7 @@ impl<'a> SlotReader<'a> {
 
     pub(crate) fn unverified(source: &'a dyn Source, index: u32, descriptor: &Descriptor, cap: u64) -> Result<Self> {
         let range = (descriptor.offset, descriptor.size);
-        let stage = codec::open(source, Part::Slot(index), range, descriptor.operations, None)?;
+        let stage = codec::open(source, Part::Slot(index), range, descriptor.operations, None, limits::WINDOW)?;
         Ok(Self { stage, index, cap, exact: false, expected: None, consumed: 0 })
     }
 

@@ -11,11 +11,11 @@
 //! ```
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::digest::{Digest, Hasher};
+use crate::{names, text};
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,32 +41,40 @@ pub struct TreeHasher {
 }
 
 enum Order {
-    Streaming { hasher: Hasher, last: String, directories: BTreeSet<String> },
-    Collecting(Vec<(String, Kind, u16, Digest)>),
+    /// The last path, and how many bytes of it name directories that have a record.
+    Streaming {
+        hasher: Hasher,
+        last: String,
+        directories: Vec<usize>,
+    },
+    Collecting(Tree),
 }
 
 impl TreeHasher {
     /// Takes sorted entries, in constant memory.
     pub fn streaming() -> Self {
-        let order = Order::Streaming { hasher: Hasher::new(), last: String::new(), directories: BTreeSet::new() };
+        let order = Order::Streaming { hasher: Hasher::new(), last: String::new(), directories: Vec::new() };
         Self { records: 0, order }
     }
 
     /// Takes entries in any order, and remembers them all.
     pub fn collecting() -> Self {
-        Self { records: 0, order: Order::Collecting(Vec::new()) }
+        Self { records: 0, order: Order::Collecting(Tree::default()) }
     }
 
     /// One entry. `content` is the digest of the file's content or of the link's target, and zeros for a directory.
     pub fn add(&mut self, kind: Kind, mode: u16, path: &str, content: Digest) -> Result<(), OutOfOrder> {
         match &mut self.order {
-            Order::Collecting(records) => records.push((path.to_owned(), kind, mode, content)),
+            Order::Collecting(tree) => tree.add(kind, mode, path, content),
             Order::Streaming { hasher, last, directories } => {
-                if (self.records > 0 && path <= last.as_str()) || has_parent_in(path, directories) {
+                // In sorted order everything that begins with a directory's name follows it without a break.
+                directories.retain(|size| last.as_bytes().get(..*size) == path.as_bytes().get(..*size));
+                let inside = directories.iter().any(|size| path.as_bytes().get(*size) == Some(&b'/'));
+                if (self.records > 0 && path <= last.as_str()) || inside {
                     return Err(OutOfOrder);
                 }
                 if kind == Kind::Directory {
-                    directories.insert(path.to_owned());
+                    directories.push(path.len());
                 }
                 last.clear();
                 last.push_str(path);
@@ -81,28 +89,44 @@ impl TreeHasher {
     pub fn finish(self) -> (Digest, u64) {
         match self.order {
             Order::Streaming { hasher, .. } => (hasher.finish(), self.records),
-            Order::Collecting(mut records) => {
-                records.sort();
-                let mut parents = BTreeSet::new();
-                for (path, ..) in &records {
-                    parents.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
-                }
-                let mut hasher = Hasher::new();
-                let mut count = 0;
-                for (path, kind, mode, content) in &records {
-                    if *kind != Kind::Directory || !parents.contains(path.as_str()) {
-                        write_record(&mut hasher, *kind, *mode, path, *content);
-                        count += 1;
-                    }
-                }
-                (hasher.finish(), count)
-            }
+            Order::Collecting(tree) => tree.finish(),
         }
     }
 }
 
-fn has_parent_in(path: &str, directories: &BTreeSet<String>) -> bool {
-    !directories.is_empty() && path.match_indices('/').any(|(at, _)| directories.contains(&path[..at]))
+/// The entries of a tree, collected in any order.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    entries: Vec<(String, Kind, u16, Digest)>,
+}
+
+impl Tree {
+    /// One entry, as for [`TreeHasher::add`].
+    pub fn add(&mut self, kind: Kind, mode: u16, path: &str, content: Digest) {
+        self.entries.push((path.to_owned(), kind, mode, content));
+    }
+
+    /// The digest, and how many records it is of.
+    pub fn finish(&self) -> (Digest, u64) {
+        let paths = names::sorted(self.entries.iter().map(|(path, ..)| path.as_str()));
+        let mut hasher = Hasher::new();
+        let mut count = 0;
+        for (path, at) in &paths {
+            let (_, kind, mode, content) = &self.entries[*at];
+            if *kind != Kind::Directory || !is_parent(path, &paths) {
+                write_record(&mut hasher, *kind, *mode, path, *content);
+                count += 1;
+            }
+        }
+        (hasher.finish(), count)
+    }
+}
+
+/// True when one of these sorted paths is inside `directory`.
+fn is_parent(directory: &str, paths: &[(&str, usize)]) -> bool {
+    let inside = text::concat(&[directory, "/"]);
+    let first = paths.partition_point(|(path, _)| *path < inside.as_str());
+    paths.get(first).is_some_and(|(path, _)| path.starts_with(&inside))
 }
 
 fn write_record(hasher: &mut Hasher, kind: Kind, mode: u16, path: &str, content: Digest) {

@@ -21,20 +21,22 @@ use alloc::vec::Vec;
 
 use crate::claims::Claims;
 use crate::codec::{Stage, Stored};
-use crate::container;
+use crate::container::{self, Decoded};
 use crate::digest::Digest;
-use crate::error::{Distrust, Error, ErrorKind, Part, Result};
+use crate::error::{Distrust, Error, ErrorKind, Part, Result, Value as Shown, quoted};
 use crate::format::index::{Facts, field_at as index_field_at};
 use crate::format::{Index, slot, trailer};
 use crate::json;
 use crate::layout::Layout;
 use crate::limits;
 use crate::metadata::{Lifecycle, Metadata};
+use crate::names::Names;
 use crate::package::Package;
 use crate::placement::{self, Placement};
 use crate::sign::{self, KeyId, KeyOrigin};
 use crate::slot::SlotReader;
 use crate::source::Source;
+use crate::{number, text};
 
 /// How much of a package its signature answers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +62,12 @@ pub struct Verified<'p, S> {
 impl<S: Source> Package<S> {
     /// Verifies the head: checks 2 to 5.
     pub fn verify(&self) -> Result<Verified<'_, S>> {
-        let json = self.json()?;
+        let Decoded { json, canonical } = self.decoded()?;
         sign::verify(&self.index().public_key(), &self.index().signature(), &json)?;
         let metadata = Metadata::read(&json::parse(&json)?)?;
         let grade = match metadata.claims.v1() {
             Some(claims) => {
-                check_claims(self, &metadata, claims, &json)?;
+                check_claims(self, &metadata, claims, json.len() as u64, canonical)?;
                 Grade::Sealed
             }
             None => {
@@ -252,26 +254,28 @@ pub fn report<S: Source>(package: &Package<S>, progress: &mut dyn FnMut(u64)) ->
 }
 
 /// Check 5 for packages with claims: the head is rebuilt from the claims and compared byte by byte.
-fn check_claims<S: Source>(package: &Package<S>, metadata: &Metadata, claims: &Claims, json: &[u8]) -> Result<()> {
+fn check_claims<S: Source>(
+    package: &Package<S>,
+    metadata: &Metadata,
+    claims: &Claims,
+    json_size: u64,
+    canonical: bool,
+) -> Result<()> {
     let index = package.index();
     let key = KeyId::of(&index.public_key());
     if claims.key_id != key {
         return Err(ErrorKind::Untrusted { key: Some(key), reason: Distrust::OtherKey }.into());
     }
-    if container::decode_canonical(package.container()).is_none() {
-        return Err(Error::malformed(
-            Part::Container,
-            index.metadata_offset(),
-            "the canonical container",
-            "another one",
-        ));
+    if !canonical {
+        let at = index.metadata_offset();
+        return Err(Error::malformed(Part::Container, at, "the canonical container", "another one"));
     }
     check_documents_agree(metadata, claims)?;
 
     let sizes = claims.slots.iter().map(|slot| slot.size);
-    let container_size = container::encoded_size(json.len() as u64);
+    let container_size = container::encoded_size(json_size);
     let layout = Layout::new(&claims.layout, claims.launcher_size, container_size, sizes)
-        .map_err(|error| Error::json("extensions.x-pspf-claims.layout", "a layout", format!("{error}")))?;
+        .map_err(|_| Error::json("extensions.x-pspf-claims.layout", "a layout that a file can have", "another"))?;
     let facts = Facts {
         package_size: layout.package_size,
         launcher_size: layout.launcher_size,
@@ -287,10 +291,8 @@ fn check_claims<S: Source>(package: &Package<S>, metadata: &Metadata, claims: &C
     };
     let rebuilt = Index::new(&facts, claims.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())));
     if let Some(at) = first_difference(rebuilt.block(), index.block()) {
-        let expected = format!("{:#04x}", rebuilt.block()[at]);
-        let found = format!("{:#04x}", index.block()[at]);
         let offset = layout.trailer_offset + trailer::START_MAGIC.len() as u64 + at as u64;
-        return Err(Error::malformed(Part::Index(index_field_at(at)), offset, expected, found));
+        return Err(differs(Part::Index(index_field_at(at)), offset, rebuilt.block()[at], index.block()[at]));
     }
     // Nothing is behind the end: the rebuilt package_size is the file's size, which `open` compared.
     for (i, (claim, (descriptor, (offset, _)))) in
@@ -301,38 +303,37 @@ fn check_claims<S: Source>(package: &Package<S>, metadata: &Metadata, claims: &C
         if let Some(at) = first_difference(&rebuilt, &block) {
             let part = Part::Descriptor(i, slot::field_at(at));
             let offset = layout.table_offset + u64::from(i) * slot::SIZE as u64 + at as u64;
-            let (expected, found) = (format!("{:#04x}", rebuilt[at]), format!("{:#04x}", block[at]));
-            return Err(Error::malformed(part, offset, expected, found));
+            return Err(differs(part, offset, rebuilt[at], block[at]));
         }
     }
-    layout.gaps().try_for_each(|(start, end)| check_zeros(package.source(), start, end))
+    for (start, end) in layout.gaps() {
+        check_zeros(package.source(), start, end)?;
+    }
+    Ok(())
 }
 
 /// What readers without claims go by says the same as the claims.
 fn check_documents_agree(metadata: &Metadata, claims: &Claims) -> Result<()> {
     if metadata.slots.len() != claims.slots.len() {
-        let (expected, found) = (claims.slots.len() as u64, metadata.slots.len() as u64);
-        return Err(Error::json("slots", expected, format!("{found}")));
+        return Err(Error::json("slots", claims.slots.len() as u64, metadata.slots.len() as u64));
     }
-    let mut ids: Vec<&str> = claims.slots.iter().map(|claim| claim.id.as_str()).collect();
-    ids.sort_unstable();
-    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::json("slots", "every id once", format!("{:?} twice", pair[0])));
-    }
+    let mut ids = Names::default();
     for (i, (slot, claim)) in metadata.slots.iter().zip(&claims.slots).enumerate() {
-        let differ = |field| Err(Error::json(format!("slots[{i}].{field}"), "what the claims say", "something else"));
-        if slot.id != claim.id {
-            return differ("id");
-        }
-        if slot.digest != Some(claim.digest) {
-            return differ("checksum");
-        }
-        if slot.operations != claim.operations {
-            return differ("operations");
-        }
-        if slot.lifecycle as u8 != claim.lifecycle {
-            return differ("lifecycle");
-        }
+        let differing = if slot.id != claim.id {
+            "id"
+        } else if slot.digest != Some(claim.digest) {
+            "checksum"
+        } else if slot.operations != claim.operations {
+            "operations"
+        } else if slot.lifecycle as u8 != claim.lifecycle {
+            "lifecycle"
+        } else if !ids.insert(&slot.id) {
+            return Err(Error::json("slots", "every id once", text::concat(&[&quoted(&slot.id), " twice"])));
+        } else {
+            continue;
+        };
+        let path = text::concat(&["slots[", &number::decimal(i as u64), "].", differing]);
+        return Err(Error::json(path, "what the claims say", "something else"));
     }
     Ok(())
 }
@@ -360,7 +361,7 @@ fn check_foreign<S: Source>(package: &Package<S>, metadata: &Metadata) -> Result
 /// (docs/format.md section 4), so that the field is zero.
 pub(crate) fn policy_digest(policy: &json::Value<'_>) -> Option<Digest> {
     let text = policy.to_sorted_text();
-    let disputed = text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']);
+    let disputed = text.chars().any(|character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'));
     (!disputed).then(|| Digest::of(text.as_bytes()))
 }
 
@@ -391,6 +392,11 @@ fn digest_of(source: &dyn Source, part: Part, offset: u64, size: u64, progress: 
         stored.consume(size);
         progress(size as u64);
     }
+}
+
+#[cold]
+fn differs(part: Part, at: u64, expected: u8, found: u8) -> Error {
+    Error::malformed(part, at, Shown::Hex(expected.into()), Shown::Hex(found.into()))
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {

@@ -5,7 +5,8 @@
 
 extern crate alloc;
 
-use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::ffi::CStr;
 
 use freestanding::Process;
 use launcher::Start;
@@ -14,9 +15,13 @@ freestanding::entry!(main);
 
 fn main(process: Process) -> i32 {
     launcher::start(Start {
-        args: process.args().map(ToOwned::to_owned).collect(),
-        env: process.env().map(ToOwned::to_owned).collect(),
-        execfn: process.execfn().map(ToOwned::to_owned),
+        args: process.args().map(owned).collect(),
+        env: process.env().map(owned).collect(),
+        execfn: process.execfn().map(owned),
         secure: process.secure(),
     })
+}
+
+fn owned(text: &CStr) -> Vec<u8> {
+    text.to_bytes().into()
 }

@@ -1,9 +1,4 @@
-//! Tests and measurements of the memory functions in [`crate::arch`], against the ones the host has.
-//!
-//! `cargo test --release --lib -- --ignored --nocapture speed` prints the comparison.
-
-use std::hint::black_box;
-use std::time::Instant;
+//! Tests of the memory functions in [`crate::arch`].
 
 use crate::arch::{bcmp, memcmp, memcpy, memmove, memset, strlen};
 
@@ -96,57 +91,4 @@ fn measures_strings() {
         // SAFETY: a `CStr` is readable up to and including its zero byte.
         assert_eq!(unsafe { strlen(string.as_ptr().cast()) }, string.count_bytes());
     }
-}
-
-#[test]
-#[ignore = "a measurement; run it with --release and --nocapture"]
-fn speed() {
-    println!(
-        "{:>9} {:>16} {:>16} {:>16} {:>16}",
-        "bytes", "memcpy ns (host)", "memset ns (host)", "move up (host)", "memcmp (host)"
-    );
-    for len in [3, 8, 20, 40, 100, 250, 512, 1500, 4096, 32 << 10, 256 << 10, 1 << 20, 16 << 20] {
-        let source = pattern(len + 64);
-        let mut target = vec![0; len + 64];
-        let (from, to) = (source[1..].as_ptr(), target[3..].as_mut_ptr());
-        let same = source.clone();
-        let n = black_box(len);
-        let ours = [
-            // SAFETY: each buffer has 64 bytes more than `len`, and no range starts later than that in it.
-            time(len, || unsafe { _ = memcpy(to, from, n) }),
-            // SAFETY: as above.
-            time(len, || unsafe { _ = memset(to, 7, n) }),
-            // SAFETY: as above.
-            time(len, || unsafe { _ = memmove(to.add(24), to, n) }),
-            // SAFETY: as above.
-            time(len, || unsafe { _ = black_box(memcmp(from, same[1..].as_ptr(), n)) }),
-        ];
-        let hosts = [
-            // SAFETY: as above.
-            time(len, || unsafe { to.copy_from_nonoverlapping(from, n) }),
-            // SAFETY: as above.
-            time(len, || unsafe { to.write_bytes(7, n) }),
-            // SAFETY: as above.
-            time(len, || unsafe { to.add(24).copy_from(to, n) }),
-            time(len, || _ = black_box(source[1..][..n].cmp(&same[1..][..n]))),
-        ];
-        print!("{len:>9}");
-        for (ours, host) in ours.iter().zip(hosts) {
-            print!(" {ours:>8.1} ({host:>5.1})");
-        }
-        println!();
-    }
-}
-
-/// Nanoseconds per call, the best of several rounds.
-fn time(len: usize, mut call: impl FnMut()) -> f64 {
-    let calls = (64 << 20) / (len + 64);
-    let round = |_| {
-        let start = Instant::now();
-        for _ in 0..calls {
-            black_box(&mut call)();
-        }
-        start.elapsed().as_secs_f64() * 1e9 / calls as f64
-    };
-    (0..7).map(round).fold(f64::INFINITY, f64::min)
 }

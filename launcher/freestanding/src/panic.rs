@@ -1,7 +1,8 @@
 //! The panic handler: one line on standard error, then exit.
 //!
-//! A panic is a bug of ours, never the user's fault, so the line says where it happened. Messages
-//! that would need formatting are left out, which keeps `core::fmt` out of the binary.
+//! A panic is a bug of ours, never the user's fault. With the feature `locations` the line says where it happened, and
+//! what, unless that needs formatting. Without it nothing of a panic is looked at, so that the linker drops every
+//! location, every message and most of `core::fmt`: 7,600 bytes.
 
 use core::panic::PanicInfo;
 
@@ -10,6 +11,17 @@ const EXIT_PANIC: i32 = 101;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    report(info);
+    crate::exit(EXIT_PANIC)
+}
+
+#[cfg(not(feature = "locations"))]
+fn report(_: &PanicInfo<'_>) {
+    write(b"pspf: internal error: please tell the makers of packer\n");
+}
+
+#[cfg(feature = "locations")]
+fn report(info: &PanicInfo<'_>) {
     let mut line = Line { bytes: [0; 512], len: 0 };
     line.push(b"pspf: internal error");
     if let Some(location) = info.location() {
@@ -23,18 +35,23 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         line.push(message.as_bytes());
     }
     line.end();
-    // One write, so that the line stays whole. If it fails there is nobody left to tell.
+    write(line.as_bytes());
+}
+
+/// One write, so that the line stays whole. If it fails there is nobody left to tell.
+fn write(line: &[u8]) {
     // SAFETY: file descriptor 2 is borrowed for one call; were it closed, the kernel would answer EBADF.
-    _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, line.as_bytes());
-    crate::exit(EXIT_PANIC)
+    _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, line);
 }
 
 /// A line of text of limited length. What does not fit is dropped.
+#[cfg(feature = "locations")]
 struct Line {
     bytes: [u8; 512],
     len: usize,
 }
 
+#[cfg(feature = "locations")]
 impl Line {
     fn push(&mut self, text: &[u8]) {
         for (to, &from) in self.bytes.iter_mut().skip(self.len).zip(text) {

@@ -15,8 +15,8 @@ use super::{print, print_json, size};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: packer pack --manifest pyproject.toml --output dist/")]
 pub(super) struct Args {
-    /// The pyproject.toml of the project, or its directory
-    #[arg(long, value_name = "FILE", default_value = "pyproject.toml")]
+    /// The manifest: a pyproject.toml, or app.toml or app.json for a program that is not Python; or its directory
+    #[arg(long, value_name = "FILE|DIR", default_value = ".")]
     manifest: PathBuf,
     /// The package to write, or the directory to write it to [default: ./NAME-VERSION.psp]
     #[arg(long, value_name = "FILE|DIR")]
@@ -115,9 +115,25 @@ fn describe(packed: &Packed) -> String {
     };
     lines.push(format!("  key     {} ({origin})", packed.key_id));
     let glibc = packed.glibc.as_ref().map_or(String::new(), |glibc| format!(" with glibc {glibc} or newer"));
-    lines.push(format!("  needs   Linux on x86_64{glibc}"));
-    lines.push(format!("  python  {}", packed.python));
+    lines.push(format!("  needs   {}{glibc}", machine(&packed.platform)));
+    lines.extend(packed.python.as_ref().map(|python| format!("  python  {python}")));
     let direct = path.components().count() == 1;
     lines.push(format!("  run     {}{}", if direct { "./" } else { "" }, path.display()));
     lines.join("\n")
+}
+
+/// "linux_amd64" as a person says it.
+fn machine(platform: &str) -> String {
+    let (os, arch) = platform.split_once('_').unwrap_or((platform, ""));
+    let os = match os {
+        "linux" => "Linux",
+        "darwin" => "macOS",
+        "windows" => "Windows",
+        other => other,
+    };
+    match arch {
+        "" => os.to_owned(),
+        "amd64" => format!("{os} on x86_64"),
+        other => format!("{os} on {other}"),
+    }
 }

@@ -3,25 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
+use super::fields::{Found, Table};
+use super::syntax::{Language, Source};
 use super::types::{EntryPoint, Flavor, Manifest, Requirement, Script};
 use super::version::{PythonVersion, Specifier};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Parses `text`, the contents of `file` (as the user named it) at `absolute`.
 pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest> {
-    let source = Source { text, file };
-    let root = DeTable::parse(text).map_err(|error| source.not_toml(&error))?;
-    let root = Table { source, path: String::new(), line: 1, entries: root.get_ref() };
+    let source = Source { text, file, language: Language::Toml };
+    let entries = source.parse()?;
+    let root = Table::root(source, &entries);
     let directory = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
 
     let project = root.table("project")?.ok_or_else(|| {
         let new = root.source.error("the manifest has no [project] table");
-        if root.entries.contains_key("tool")
-            && root.table("tool").is_ok_and(|tool| tool.is_some_and(|t| t.has("poetry")))
-        {
+        if root.has("tool") && root.table("tool").is_ok_and(|tool| tool.is_some_and(|t| t.has("poetry"))) {
             return new.hint("move name, version and dependencies from [tool.poetry] to [project] (PEP 621)");
         }
         new.hint("add [project] with at least name and version")
@@ -94,7 +91,7 @@ const NOT_YET: [&str; 4] = ["build", "execution", "policy", "slots"];
 fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)> {
     for key in table.keys() {
         if !KNOWN.contains(&key) {
-            return Err(unknown_key(table, key));
+            return Err(table.unknown_key(key, &KNOWN));
         }
         if NOT_YET.contains(&key) {
             return Err(table
@@ -141,16 +138,6 @@ fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)>
         include: owned(table.strings("include")?),
     };
     Ok((flavor, entry_point, text("description")?))
-}
-
-fn unknown_key(table: &Table<'_>, key: &str) -> Error {
-    let new = table
-        .error_at(key, format!("{key:?} is not a key of [tool.flavor]"))
-        .expected(format!("one of {}", KNOWN.join(", ")));
-    match nearest(key, KNOWN) {
-        Some(near) => new.hint(format!("did you mean {near:?}?")),
-        None => new.hint("take it out; a key that is not understood is never ignored"),
-    }
 }
 
 fn project_name(project: &Table<'_>) -> Result<String> {
@@ -203,13 +190,13 @@ fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
 fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
     let Some(list) = table.strings(key)? else { return Ok(None) };
     let requirements = list.into_iter().map(|found| {
-        let requirement = Requirement { text: found.value.to_owned(), line: found.line };
+        let requirement = Requirement { text: found.value.to_owned(), line: table.source.line(found.at) };
         // A line break would smuggle a second line into the file that the installer reads.
         if requirement.name().is_empty() || found.value.contains(['\n', '\r']) {
             return Err(table
                 .source
                 .error("this is not a dependency")
-                .line(found.line)
+                .line(table.source.line(found.at))
                 .field(table.field(key))
                 .expected("a name and perhaps versions: \"flask>=2.0\"")
                 .found(format!("{:?}", found.value)));
@@ -247,7 +234,7 @@ fn script(table: &Table<'_>, key: &str, name: String, found: &Found<&str>) -> Re
             .found(format!("{:?}", found.value))
             .hint(format!("write it like {key} = \"myapp.cli:main\""))
     })?;
-    Ok(Script { name, entry_point, field: table.field(key), line: found.line })
+    Ok(Script { name, entry_point, field: table.field(key), line: table.source.line(found.at) })
 }
 
 /// Which script starts the app, and under what name.
@@ -294,160 +281,11 @@ fn owned(list: Option<Vec<Found<&str>>>) -> Vec<String> {
 }
 
 /// PEP 508: `^([A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9])$`, ignoring case.
-fn is_project_name(name: &str) -> bool {
+pub(super) fn is_project_name(name: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     ends(name.chars().next())
         && ends(name.chars().next_back())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-}
-
-/// The one of `known` that `key` was most likely meant to be.
-fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let key = key.to_lowercase().replace('-', "_");
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&key, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// The text and its file, to say where something is.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    text: &'a str,
-    file: &'a Path,
-}
-
-impl Source<'_> {
-    fn error(&self, what: impl Into<String>) -> Error {
-        Error::new(Kind::Configuration, what).file(self.file)
-    }
-
-    fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count()
-    }
-
-    fn not_toml(&self, error: &toml::de::Error) -> Error {
-        let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
-        let new = self
-            .error(format!("the manifest is not TOML: {message}"))
-            .hint("mend that line; https://toml.io has the syntax");
-        let Some(span) = error.span() else { return new };
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
-        let line = self.text[start..].lines().next().unwrap_or("").trim_end();
-        new.line(self.line(span.start)).found(format!("column {column} of {line:?}"))
-    }
-}
-
-/// A value and the line it begins on.
-struct Found<T> {
-    value: T,
-    line: usize,
-}
-
-/// A table, where it is, and typed access to its values.
-struct Table<'a> {
-    source: Source<'a>,
-    path: String,
-    line: usize,
-    entries: &'a DeTable<'a>,
-}
-
-impl<'a> Table<'a> {
-    fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &'a str> {
-        self.entries.keys().map(|key| key.get_ref().as_ref())
-    }
-
-    fn field(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
-    }
-
-    fn table(&self, key: &str) -> Result<Option<Table<'a>>> {
-        let Some((name, value)) = self.entries.get_key_value(key) else { return Ok(None) };
-        match value.get_ref() {
-            DeValue::Table(entries) => Ok(Some(Table {
-                source: self.source,
-                path: self.field(key),
-                line: self.source.line(name.span().start),
-                entries,
-            })),
-            _ => Err(self.wrong_type(key, "a table", value)),
-        }
-    }
-
-    fn string(&self, key: &str) -> Result<Option<Found<&'a str>>> {
-        let Some(value) = self.entries.get(key) else { return Ok(None) };
-        match value.get_ref() {
-            DeValue::String(text) => Ok(Some(Found { value: text, line: self.source.line(value.span().start) })),
-            _ => Err(self.wrong_type(key, "a string", value)),
-        }
-    }
-
-    fn unsigned(&self, key: &str) -> Result<Option<u64>> {
-        let Some(value) = self.entries.get(key) else { return Ok(None) };
-        let number = match value.get_ref() {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
-        };
-        number.map(Some).ok_or_else(|| self.wrong_type(key, "a whole number, 0 or more", value))
-    }
-
-    fn strings(&self, key: &str) -> Result<Option<Vec<Found<&'a str>>>> {
-        let Some(value) = self.entries.get(key) else { return Ok(None) };
-        let DeValue::Array(array) = value.get_ref() else {
-            return Err(self.wrong_type(key, "a list of strings", value));
-        };
-        let strings = array.iter().map(|item| match item.get_ref() {
-            DeValue::String(text) => Ok(Found { value: text.as_ref(), line: self.source.line(item.span().start) }),
-            _ => Err(self.wrong_type(key, "a list of strings", item)),
-        });
-        strings.collect::<Result<_>>().map(Some)
-    }
-
-    fn error(&self, what: impl Into<String>) -> Error {
-        self.source.error(what).line(self.line)
-    }
-
-    fn error_at(&self, key: &str, what: impl Into<String>) -> Error {
-        let line = self.entries.get_key_value(key).map_or(self.line, |(name, _)| self.source.line(name.span().start));
-        self.source.error(what).line(line).field(self.field(key))
-    }
-
-    fn wrong_type(&self, key: &str, expected: &str, found: &Spanned<DeValue<'_>>) -> Error {
-        let written = self.source.text.get(found.span()).unwrap_or("").lines().next().unwrap_or("");
-        let new = self
-            .source
-            .error(format!("{} is not {expected}", self.field(key)))
-            .line(self.source.line(found.span().start))
-            .field(self.field(key))
-            .expected(expected)
-            .found(format!("{} {}", article(found.get_ref().type_str()), shortened(written)));
-        let scalar = matches!(found.get_ref(), DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_));
-        if expected == "a string" && scalar {
-            new.hint(format!("write it in quotes: {key} = {written:?}"))
-        } else {
-            new
-        }
-    }
-}
-
-fn article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {kind}:")
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod interpreter;
 mod libraries;
 mod parallel;
 mod plain;
+mod plan;
 mod project;
 mod runtime;
 mod site;
@@ -41,6 +42,7 @@ use crate::manifest::{Manifest, Script};
 use crate::progress::Progress;
 
 pub use interpreter::{Interpreter, Origin};
+pub use plan::plan;
 pub use workenv::{Workenv, WorkenvFile};
 
 /// What to stage, and where.

@@ -11,6 +11,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::Stage;
 use crate::claims::Chunks;
+use crate::crc32::Crc32;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
@@ -31,7 +32,7 @@ pub struct Chunked<'a> {
     used: usize,
     size: usize,
     hasher: Hasher,
-    crc: crc32fast::Hasher,
+    crc: Crc32,
 }
 
 impl<'a> Chunked<'a> {
@@ -65,7 +66,7 @@ impl<'a> Chunked<'a> {
             used: 0,
             size: 0,
             hasher: Hasher::new(),
-            crc: crc32fast::Hasher::new(),
+            crc: Crc32::new(),
         };
         stage.read(HEADER)?;
         if stage.stored[..4] != [0x1f, 0x8b, 8, 0] {
@@ -113,6 +114,8 @@ impl<'a> Chunked<'a> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn malformed(&self, expected: &'static str, found: &'static str) -> Error {
         Error::malformed(self.part.clone(), self.at, expected, found)
     }
@@ -135,7 +138,7 @@ impl Stage for Chunked<'_> {
             return Err(self.malformed("the end of the gzip data", "more of it"));
         }
         self.read(TRAILER)?;
-        let crc = core::mem::take(&mut self.crc).finalize().to_le_bytes();
+        let crc = self.crc.finish().to_le_bytes();
         let size = (self.original_size as u32).to_le_bytes();
         if self.stored[..4] != crc || self.stored[4..] != size {
             return Err(self.malformed("the CRC-32 and size of what was inflated", "others"));

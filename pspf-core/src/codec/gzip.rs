@@ -8,6 +8,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::Stage;
+use crate::crc32::Crc32;
 use crate::digest::Digest;
 use crate::error::{Error, Part, Result};
 
@@ -20,7 +21,7 @@ pub struct Gzip<'a> {
     /// `window[read..written]` is what [`fill`](Stage::fill) gives next.
     read: usize,
     written: usize,
-    crc: crc32fast::Hasher,
+    crc: Crc32,
     size: u64,
     state: State,
 }
@@ -43,7 +44,7 @@ impl<'a> Gzip<'a> {
             window: vec![0; WINDOW],
             read: 0,
             written: 0,
-            crc: crc32fast::Hasher::new(),
+            crc: Crc32::new(),
             size: 0,
             state: State::Header,
         }
@@ -104,12 +105,12 @@ impl<'a> Gzip<'a> {
     fn trailer(&mut self) -> Result<()> {
         let crc = u32::from_le_bytes(self.take()?);
         let size = u32::from_le_bytes(self.take()?);
-        let found = core::mem::take(&mut self.crc).finalize();
+        let found = self.crc.finish();
         if crc != found {
-            return Err(self.malformed_number("gzip CRC-32", crc, found));
+            return Err(self.malformed("the CRC-32 of what was inflated", "another"));
         }
         if size != self.size as u32 {
-            return Err(self.malformed_number("gzip size", size, self.size as u32));
+            return Err(self.malformed("the size of what was inflated", "another"));
         }
         self.state = State::Done;
         Ok(())
@@ -127,17 +128,10 @@ impl<'a> Gzip<'a> {
         Ok(bytes)
     }
 
+    #[cold]
+    #[inline(never)]
     fn malformed(&self, expected: &'static str, found: &'static str) -> Error {
         Error::malformed(self.part.clone(), 0, expected, found)
-    }
-
-    fn malformed_number(&self, what: &str, expected: u32, found: u32) -> Error {
-        Error::malformed(
-            self.part.clone(),
-            0,
-            alloc::format!("{what} {expected:#010x}"),
-            alloc::format!("{found:#010x}"),
-        )
     }
 }
 

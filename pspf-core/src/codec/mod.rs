@@ -5,12 +5,20 @@ use alloc::vec::Vec;
 
 use crate::claims::Chunks;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, ErrorKind, Part, Result};
+use crate::error::{Error, Part, Result};
 use crate::format::{Operation, Operations};
 use crate::source::Source;
 
+#[cfg(feature = "bzip2")]
+mod bzip2;
 mod chunked;
+#[cfg(any(feature = "bzip2", feature = "xz", feature = "zstd"))]
+mod decoded;
 mod gzip;
+#[cfg(feature = "xz")]
+mod xz;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 pub use chunked::Chunked;
 pub use gzip::Gzip;
@@ -28,27 +36,48 @@ pub trait Stage {
 }
 
 /// The stages that undo `operations` (all but `tar`, which the [`archive`](crate::archive) reader undoes) over
-/// `size` stored bytes at `offset`.
+/// `size` stored bytes at `offset`. `window` is that of [`undo`].
 pub fn open<'a>(
     source: &'a dyn Source,
     part: Part,
     (offset, size): (u64, u64),
     operations: Operations,
     chunks: Option<(&'a Chunks, u64)>,
+    window: u64,
 ) -> Result<Box<dyn Stage + 'a>> {
     let steps = operations.steps()?;
-    let steps: Vec<_> = steps.into_iter().filter(|step| *step != Operation::Tar).collect();
-    if let ([Operation::Gzip], Some((chunks, original_size))) = (steps.as_slice(), chunks) {
+    if let (Operations::GZIP | Operations::TAR_GZIP, Some((chunks, original_size))) = (operations, chunks) {
         return Ok(Box::new(Chunked::new(source, part, (offset, size), chunks, original_size)?));
     }
     let mut stage: Box<dyn Stage + 'a> = Box::new(Stored::new(source, part.clone(), offset, size));
     for step in steps.iter().rev() {
-        stage = match step {
-            Operation::Gzip => Box::new(Gzip::new(stage, part.clone())),
-            other => return Err(ErrorKind::Unsupported { what: other.name().into() }.into()),
-        };
+        stage = undo(*step, stage, part.clone(), window)?;
     }
     Ok(stage)
+}
+
+/// The stage that undoes one step over what `stage` gives; `part` is named in errors. `window` is how far back xz and
+/// zstd may look, in bytes: [`CLAIMED_WINDOW`](crate::limits::CLAIMED_WINDOW) or [`WINDOW`](crate::limits::WINDOW).
+///
+/// Each takes exactly one member, stream or frame, with nothing after it, and compares every checksum in it. A step
+/// whose feature is off is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+#[cfg_attr(not(any(feature = "xz", feature = "zstd")), expect(unused_variables, reason = "nothing else has a window"))]
+pub fn undo<'a>(step: Operation, stage: Box<dyn Stage + 'a>, part: Part, window: u64) -> Result<Box<dyn Stage + 'a>> {
+    Ok(match step {
+        Operation::Tar => stage,
+        Operation::Gzip => Box::new(Gzip::new(stage, part)),
+        #[cfg(feature = "bzip2")]
+        Operation::Bzip2 => bzip2::open(stage, part),
+        #[cfg(feature = "xz")]
+        Operation::Xz => xz::open(stage, part, window),
+        #[cfg(feature = "zstd")]
+        Operation::Zstd => zstd::open(stage, part, window),
+        #[cfg(not(all(feature = "bzip2", feature = "xz", feature = "zstd")))]
+        other => {
+            let what = crate::text::concat(&[other.name(), " (pspf-launcher-all does)"]);
+            return Err(crate::error::ErrorKind::Unsupported { what }.into());
+        }
+    })
 }
 
 /// The stored bytes as they are, hashed as they pass.
@@ -92,12 +121,7 @@ impl Stage for Stored<'_> {
     fn finish(&mut self) -> Result<Digest> {
         let left = self.end - self.at + (self.buffer.len() - self.used) as u64;
         if left > 0 {
-            return Err(Error::malformed(
-                self.part.clone(),
-                self.end - left,
-                "the end",
-                alloc::format!("{left} more bytes"),
-            ));
+            return Err(Error::malformed(self.part.clone(), self.end - left, "the end", "more bytes"));
         }
         Ok(core::mem::take(&mut self.hasher).finish())
     }
@@ -105,3 +129,28 @@ impl Stage for Stored<'_> {
 
 /// How much is read at a time.
 const BUFFER: usize = 128 << 10;
+
+#[cfg(all(test, not(all(feature = "bzip2", feature = "xz", feature = "zstd"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_that_is_left_out_is_named_together_with_the_launcher_that_has_it() {
+        let source: &[u8] = b"";
+        for (feature, chain) in [
+            (cfg!(feature = "bzip2"), "tar.bz2"),
+            (cfg!(feature = "xz"), "tar.xz"),
+            (cfg!(feature = "zstd"), "tar.zst"),
+        ] {
+            let operations = Operations::from_name(chain).unwrap();
+            let opened = open(&source, Part::File, (0, 0), operations, None, crate::limits::WINDOW);
+            if feature {
+                assert!(opened.is_ok(), "{chain}");
+            } else {
+                let error = opened.err().expect(chain);
+                let expected = alloc::format!("this build does not read {} (pspf-launcher-all does)", &chain[4..]);
+                assert_eq!(alloc::string::ToString::to_string(&error), expected);
+            }
+        }
+    }
+}

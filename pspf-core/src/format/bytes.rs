@@ -1,24 +1,30 @@
-//! Little-endian fields of fixed-size blocks. Offsets are constants inside the block, so nothing here can fail.
+//! Little-endian fields of fixed-size blocks. Offsets are constants inside the block, so nothing here can fail: inlined,
+//! each is one load or store.
 
 /// `N` bytes of `block` at `offset`.
-pub(super) fn array<const N: usize>(block: &[u8], offset: usize) -> [u8; N] {
+#[inline(always)]
+pub(super) fn array<const SIZE: usize, const N: usize>(block: &[u8; SIZE], offset: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&block[offset..offset + N]);
     bytes
 }
 
-pub(super) fn u16(block: &[u8], offset: usize) -> u16 {
+#[inline(always)]
+pub(super) fn u16<const SIZE: usize>(block: &[u8; SIZE], offset: usize) -> u16 {
     u16::from_le_bytes(array(block, offset))
 }
 
-pub(super) fn u32(block: &[u8], offset: usize) -> u32 {
+#[inline(always)]
+pub(super) fn u32<const SIZE: usize>(block: &[u8; SIZE], offset: usize) -> u32 {
     u32::from_le_bytes(array(block, offset))
 }
 
-pub(super) fn u64(block: &[u8], offset: usize) -> u64 {
+#[inline(always)]
+pub(super) fn u64<const SIZE: usize>(block: &[u8; SIZE], offset: usize) -> u64 {
     u64::from_le_bytes(array(block, offset))
 }
 
-pub(super) fn put(block: &mut [u8], offset: usize, bytes: &[u8]) {
-    block[offset..offset + bytes.len()].copy_from_slice(bytes);
+#[inline(always)]
+pub(super) fn put<const SIZE: usize, const N: usize>(block: &mut [u8; SIZE], offset: usize, bytes: &[u8; N]) {
+    block[offset..offset + N].copy_from_slice(bytes);
 }

@@ -5,7 +5,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::{number, text};
 
 /// One step of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,13 +55,21 @@ impl Operations {
     /// The steps, first applied first. An unknown step, a step after the end, or a `tar` that is not the first
     /// step is [`Error`].
     pub fn steps(self) -> Result<Vec<Operation>> {
-        let codes = self.0.to_le_bytes();
-        let used = codes.iter().position(|code| *code == 0).unwrap_or(codes.len());
-        let steps: Option<Vec<_>> = codes[..used].iter().map(|code| Operation::from_code(*code)).collect();
-        let steps = steps.filter(|steps| {
-            codes[used..].iter().all(|code| *code == 0) && !steps.iter().skip(1).any(|step| *step == Operation::Tar)
-        });
-        steps.ok_or_else(|| ErrorKind::Unsupported { what: alloc::format!("the operation chain {:#x}", self.0) }.into())
+        let mut steps = Vec::new();
+        let mut rest = self.0;
+        while rest != 0 {
+            match Operation::from_code(rest as u8) {
+                Some(step) if steps.is_empty() || step != Operation::Tar => steps.push(step),
+                _ => return Err(self.unsupported()),
+            }
+            rest >>= 8;
+        }
+        Ok(steps)
+    }
+
+    #[cold]
+    fn unsupported(self) -> Error {
+        ErrorKind::Unsupported { what: text::concat(&["the operation chain ", &number::hexadecimal(self.0)]) }.into()
     }
 
     /// True when the slot is an archive of several files.
@@ -71,20 +80,22 @@ impl Operations {
     /// Reads every spelling that FlavorPack's builders, launchers and specification use.
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(raw) = name.strip_prefix("0x") {
-            return u64::from_str_radix(raw, 16).ok().map(Self);
+            return number::parse(raw, 16).map(Self);
         }
         let name = name.to_ascii_lowercase();
-        match name.as_str() {
+        let name = match name.as_str() {
             "" | "none" | "raw" => return Some(Self::RAW),
-            "tgz" => return Some(Self::TAR_GZIP),
-            "tbz2" => return Self::from_steps(&[Operation::Tar, Operation::Bzip2]),
-            "txz" => return Self::from_steps(&[Operation::Tar, Operation::Xz]),
-            "tzst" => return Self::from_steps(&[Operation::Tar, Operation::Zstd]),
-            _ => {}
+            "tgz" => "tar.gz",
+            "tbz2" => "tar.bz2",
+            "txz" => "tar.xz",
+            "tzst" => "tar.zst",
+            other => other,
+        };
+        let mut steps = Vec::new();
+        for step in name.as_bytes().split(|byte| b".,|+".contains(byte)) {
+            steps.push(Operation::from_name(step.trim_ascii())?);
         }
-        let steps: Option<Vec<_>> =
-            name.split(['.', ',', '|', '+']).map(|step| Operation::from_name(step.trim())).collect();
-        let chain = Self::from_steps(&steps?)?;
+        let chain = Self::from_steps(&steps)?;
         chain.steps().is_ok().then_some(chain)
     }
 
@@ -95,7 +106,7 @@ impl Operations {
             Self::GZIP => "gzip".into(),
             _ => match self.steps() {
                 Ok(steps) => steps.iter().map(|step| step.name()).collect::<Vec<_>>().join("."),
-                Err(_) => alloc::format!("{:#x}", self.0),
+                Err(_) => number::hexadecimal(self.0),
             },
         }
     }
@@ -116,13 +127,13 @@ impl Operation {
         [Self::Tar, Self::Gzip, Self::Bzip2, Self::Xz, Self::Zstd].into_iter().find(|step| step.code() == code)
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    fn from_name(name: &[u8]) -> Option<Self> {
         Some(match name {
-            "tar" => Self::Tar,
-            "gz" | "gzip" => Self::Gzip,
-            "bz2" | "bzip2" => Self::Bzip2,
-            "xz" => Self::Xz,
-            "zst" | "zstd" => Self::Zstd,
+            b"tar" => Self::Tar,
+            b"gz" | b"gzip" => Self::Gzip,
+            b"bz2" | b"bzip2" => Self::Bzip2,
+            b"xz" => Self::Xz,
+            b"zst" | b"zstd" => Self::Zstd,
             _ => return None,
         })
     }

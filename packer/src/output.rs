@@ -1,0 +1,195 @@
+//! The file that becomes the package: it appears complete or not at all.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use pspf_core::build::Head;
+use pspf_core::source::Source;
+
+use crate::error::{Error, Kind, Result};
+use crate::package_file::PackageFile;
+use crate::progress::Progress;
+
+/// The directory and name of the output, and the file that becomes it.
+pub(crate) struct Output {
+    directory: PathBuf,
+    /// `None`: named like the package.
+    name: Option<PathBuf>,
+    file: Option<tempfile::NamedTempFile>,
+    /// The first directory that was made for it, to take away again when nothing comes of it.
+    made: Option<PathBuf>,
+}
+
+impl Output {
+    pub(crate) fn prepare(output: Option<&Path>) -> Result<Self> {
+        let (directory, name) = match output {
+            None => (PathBuf::from("."), None),
+            Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                (path.to_path_buf(), None)
+            }
+            Some(path) => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                (parent.unwrap_or(Path::new(".")).to_path_buf(), path.file_name().map(PathBuf::from))
+            }
+        };
+        let made =
+            directory.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).last();
+        let mut new = Self { made: made.map(Path::to_path_buf), directory, name, file: None };
+        fs::create_dir_all(&new.directory)
+            .map_err(|error| Error::io("cannot create the output directory", &new.directory, &error))?;
+        let file = tempfile::Builder::new()
+            .prefix(".packer-")
+            .suffix(".tmp")
+            .permissions(executable())
+            .tempfile_in(&new.directory)
+            .map_err(|error| Error::io("cannot write to the output directory", &new.directory, &error))?;
+        new.file = Some(file);
+        Ok(new)
+    }
+
+    /// The package, called `name` unless it was named, and the file that becomes it.
+    pub(crate) fn files(&self, name: &str) -> Vec<PathBuf> {
+        let written = self.file.as_ref().map(|file| file.path().to_path_buf());
+        written.into_iter().chain([self.path(name)]).collect()
+    }
+
+    /// Where the package goes; it is called `name` unless it was named.
+    fn path(&self, name: &str) -> PathBuf {
+        let name = self.name.as_deref().unwrap_or(Path::new(name));
+        if self.directory == Path::new(".") { name.to_path_buf() } else { self.directory.join(name) }
+    }
+
+    /// Writes the package, reads it back and verifies it, and gives it its name.
+    pub(crate) fn publish(
+        mut self,
+        name: &str,
+        head: &Head,
+        launcher: &dyn Source,
+        slots: &[Stored],
+        progress: &dyn Progress,
+    ) -> Result<PathBuf> {
+        let path = self.path(name);
+        let Some(mut file) = self.file.take() else {
+            return Err(Error::new(Kind::Io, "the output was written before").file(&path));
+        };
+        let failed = |error: &io::Error| Error::io("cannot write the package", &path, error);
+        let mut sink = Watched { file: file.as_file_mut(), progress, error: None };
+        let sources: Vec<&dyn Source> = slots.iter().map(|slot| slot as &dyn Source).collect();
+        if let Err(error) = head.write(launcher, &sources, &mut sink) {
+            return Err(match sink.error.take() {
+                Some(error) if error.kind() == io::ErrorKind::Interrupted => Error::cancelled(),
+                Some(error) => failed(&error),
+                None => {
+                    Error::new(Kind::Io, "cannot read what is to be packed").found(error.to_string()).hint("pack again")
+                }
+            });
+        }
+        file.as_file().sync_data().map_err(|error| failed(&error))?;
+        progress.stage("verifying what was written", None);
+        PackageFile::open(file.path()).and_then(|written| written.verify_whole().map(drop)).map_err(|error| {
+            Error::new(Kind::Integrity, "what was written is not what was meant, so it was thrown away")
+                .file(&path)
+                .found(error.to_string().replace('\n', ";"))
+                .hint("check the disk and the memory of this machine, and pack again")
+        })?;
+        progress.check()?;
+        file.persist(&path).map_err(|error| failed(&error.error))?;
+        self.made = None;
+        Ok(path)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.file = None;
+        if let Some(made) = &self.made {
+            // Only when they are still empty; somebody else may have begun to use them.
+            let mut directory = Some(self.directory.as_path());
+            while let Some(path) = directory.filter(|path| path.starts_with(made)) {
+                if fs::remove_dir(path).is_err() {
+                    break;
+                }
+                directory = path.parent();
+            }
+        }
+    }
+}
+
+/// Writes to the output, stops when told to, and keeps the error, which says more than the one that the core passes on.
+struct Watched<'a> {
+    file: &'a mut File,
+    progress: &'a dyn Progress,
+    error: Option<io::Error>,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = if self.progress.is_cancelled() {
+            Err(io::Error::from(io::ErrorKind::Interrupted))
+        } else {
+            self.file.write(bytes)
+        };
+        match written {
+            Ok(count) => {
+                self.progress.advance(count as u64);
+                Ok(count)
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.error = Some(error);
+                // `write_all` would try again after `Interrupted`.
+                Err(if kind == io::ErrorKind::Interrupted { io::ErrorKind::Other.into() } else { kind.into() })
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The stored bytes of a slot: a file that is open only while it is read, since packages may have more slots than a
+/// process may have files.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    path: PathBuf,
+    size: u64,
+    file: RefCell<Option<File>>,
+}
+
+impl Stored {
+    /// The file at `path`, which has `size` bytes.
+    pub(crate) fn new(path: PathBuf, size: u64) -> Self {
+        Self { path, size, file: RefCell::new(None) }
+    }
+}
+
+impl Source for Stored {
+    fn len(&self) -> u64 {
+        // One that grew or shrank is noticed while it is read, or by the verification afterwards.
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> pspf_core::Result<usize> {
+        let mut open = self.file.borrow_mut();
+        let file = match open.take() {
+            Some(file) => file,
+            None => File::open(&self.path).map_err(|error| pspf_core::ErrorKind::Source {
+                at: offset,
+                len: buf.len() as u64,
+                errno: error.raw_os_error(),
+            })?,
+        };
+        let read = Source::read_at(&file, offset, buf)?;
+        if offset + (read as u64) < self.size {
+            *open = Some(file);
+        }
+        Ok(read)
+    }
+}
+
+fn executable() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o755)
+}

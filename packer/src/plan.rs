@@ -1,0 +1,125 @@
+//! What is to be packed, independent of where it came from.
+//!
+//! A manifest becomes a [`Plan`] ([`python`](crate::python) and [`generic`](crate::generic) make one each); what
+//! follows knows nothing of manifests. A plan can be shown without packing anything.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use pspf_core::format::{Operation, Operations};
+use pspf_core::json::Value;
+use pspf_core::metadata::{FORMAT, Lifecycle, Metadata};
+use pspf_core::placement::{self, Placement};
+
+use crate::error::{Error, Kind, Result};
+
+/// A package that is about to be made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The manifest, for errors.
+    pub manifest: PathBuf,
+    /// The package's name.
+    pub name: String,
+    /// The package's version.
+    pub version: String,
+    /// The metadata but for what follows from slots, launcher, key and time.
+    pub document: Value<'static>,
+    /// The slots, in order.
+    pub slots: Vec<PlannedSlot>,
+    /// The identity that lives on across versions, such as "dev.example/myapp".
+    pub app_id: Option<String>,
+    /// A number that grows with every release.
+    pub release: u64,
+    /// The commands that the package offers, and what they start.
+    pub entry_points: BTreeMap<String, String>,
+    /// What is worth knowing about it.
+    pub facts: Facts,
+}
+
+/// A slot before it is encoded.
+#[derive(Debug, Clone)]
+pub struct PlannedSlot {
+    /// Its id: unique in the package.
+    pub id: String,
+    /// Where its content comes from.
+    pub source: Source,
+    /// That, as a reader of the package should see it.
+    pub source_name: String,
+    /// Where its content goes, below the workenv; `{workenv}` for its root.
+    pub target: String,
+    /// What it is for, in a word.
+    pub purpose: String,
+    /// When it is there.
+    pub lifecycle: Lifecycle,
+    /// Where it is wanted: 0 anywhere, 1 Linux, 2 macOS, 3 Windows.
+    pub platform: u8,
+    /// Mode bits; they decide for slots that are one file.
+    pub permissions: u16,
+    /// How its bytes are stored.
+    pub operations: Operations,
+}
+
+/// Where a slot's content comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A directory, to be made an archive.
+    Tree {
+        /// The directory.
+        path: PathBuf,
+        /// Names its content, so that what is made of it can be cached; `None` when that may change.
+        key: Option<String>,
+        /// Patterns, as in a `.gitignore`, of what is left out.
+        exclude: Vec<String>,
+    },
+    /// A file, to be stored as it is or compressed.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is in the slot's encoding already.
+    Encoded {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What is worth knowing about a package, and follows from nothing else in the plan.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The interpreter in it, as "3.11.7".
+    pub python: Option<String>,
+    /// The oldest glibc that it starts with.
+    pub glibc: Option<(u32, u32)>,
+}
+
+impl Plan {
+    /// Where the slots go: asked of the same code as the launcher asks.
+    pub fn placements(&self) -> Result<Vec<Placement>> {
+        let Value::Object(members) = &self.document else { return Ok(Vec::new()) };
+        let mut members = members.clone();
+        members.push(("format".into(), FORMAT.into()));
+        members.push(("slots".into(), Value::Array(Vec::new())));
+        let document = Value::Object(members);
+        let metadata = Metadata::read(&document).map_err(|error| {
+            Error::new(Kind::Configuration, "the package's metadata make no sense")
+                .file(&self.manifest)
+                .found(error.to_string())
+                .hint("mend that field of the manifest")
+        })?;
+        let written: Vec<&str> = metadata.written_paths().collect();
+        let slots: Vec<placement::Slot<'_>> = self.slots.iter().map(PlannedSlot::as_placed).collect();
+        Ok(placement::among(&slots, &written))
+    }
+
+    /// Every operation that the launcher has to undo; a slot that is never unpacked asks for none.
+    pub fn steps(&self) -> impl Iterator<Item = Operation> {
+        let unpacked = self.slots.iter().filter(|slot| slot.lifecycle != Lifecycle::Attestation);
+        unpacked.flat_map(|slot| slot.operations.steps().unwrap_or_default())
+    }
+}
+
+impl PlannedSlot {
+    fn as_placed(&self) -> placement::Slot<'_> {
+        placement::Slot { target: &self.target, lifecycle: self.lifecycle, is_archive: self.operations.is_archive() }
+    }
+}

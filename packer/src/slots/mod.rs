@@ -1,0 +1,188 @@
+//! What is to be packed becomes the stored bytes of slots.
+//!
+//! | source | operations | becomes |
+//! |---|---|---|
+//! | a directory | `tar`, `tar.gz` | a sorted archive, the same on every machine |
+//! | a file | `raw` | itself, used in place |
+//! | a file | `gzip` | compressed in chunks on all cores |
+//! | a file that is encoded already | any that can be read | itself, used in place, after all of it was decoded and checked |
+//!
+//! Memory does not grow with the size of what is packed.
+
+mod adopt;
+mod cache;
+mod encoder;
+mod tar;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use pspf_core::Digest;
+use pspf_core::build::Encoded;
+use pspf_core::digest::Hasher;
+use pspf_core::format::Operations;
+use pspf_core::placement::Placement;
+
+use self::encoder::{Encoder, Finished};
+use self::tar::Filter;
+use crate::error::{Error, Result};
+use crate::plan::{PlannedSlot, Source};
+use crate::progress::Progress;
+
+/// How slots are encoded, and where to.
+#[derive(Clone, Copy)]
+pub struct Encoding<'a> {
+    /// How hard to compress, 0 to 9.
+    pub level: u32,
+    /// An empty directory of the caller's, which it deletes when the package is written.
+    pub stage: &'a Path,
+    /// Where encoded trees are kept for the next time.
+    pub cache: &'a Path,
+    /// Files that packer itself writes, should they be inside of what is packed.
+    pub own: &'a [PathBuf],
+    /// Who watches.
+    pub progress: &'a dyn Progress,
+}
+
+impl Encoding<'_> {
+    /// Encodes the slot with this number, which goes to `placement`; gives the facts, and the file that holds the bytes.
+    pub fn encode(&self, index: usize, slot: &PlannedSlot, placement: &Placement) -> Result<(Encoded, PathBuf)> {
+        let Self { level, progress, .. } = *self;
+        let (id, operations) = (&slot.id, slot.operations);
+        match &slot.source {
+            Source::Tree { path, key, exclude } => {
+                let key = key.as_deref().map(|key| cache::Key { tree: key, placement, operations, level });
+                if let Some(found) = key.as_ref().and_then(|key| key.recall(self.cache)) {
+                    return Ok(found);
+                }
+                progress.stage(&format!("compressing {id}"), None);
+                let stored = self.file_for(index);
+                let exclude = patterns(exclude).map_err(|(pattern, error)| bad_pattern(&pattern, &error))?;
+                let filter = Filter { exclude: &exclude, own: self.own };
+                let mut encoder = Encoder::create(operations, level, &stored)?;
+                let (tree, files) = tar::write_tree(path, filter, placement, &mut encoder, progress)?;
+                let Finished { size, original_size, digest, chunks } = encoder.finish()?;
+                let encoded = Encoded { size, original_size, digest, tree: Some(tree), files, chunks };
+                Ok(match key {
+                    Some(key) => key.remember(self.cache, encoded, stored),
+                    None => (encoded, stored),
+                })
+            }
+            Source::File { path } if operations == Operations::RAW => {
+                let (digest, size) = copy(path, progress, |_| Ok(()))?;
+                Ok((Encoded::raw(&slot.target, digest, size, placement, slot.permissions), path.clone()))
+            }
+            Source::File { path } => {
+                progress.stage(&format!("compressing {id}"), None);
+                let stored = self.file_for(index);
+                let mut encoder = Encoder::create(operations, level, &stored)?;
+                let (content, original_size) = copy(path, progress, |bytes| encoder.write(bytes))?;
+                let Finished { size, digest, chunks, .. } = encoder.finish()?;
+                let file = Encoded::raw(&slot.target, content, original_size, placement, slot.permissions);
+                Ok((Encoded { size, digest, chunks, ..file }, stored))
+            }
+            Source::Encoded { path } => {
+                progress.stage(&format!("checking {id}"), None);
+                Ok((adopt::adopt(path, slot, placement, progress)?, path.clone()))
+            }
+        }
+    }
+
+    fn file_for(&self, index: usize) -> PathBuf {
+        self.stage.join(format!("slot-{index}"))
+    }
+}
+
+/// True when packer writes such slots; it reads more.
+pub fn is_written(operations: Operations) -> bool {
+    encoder::is_written(operations)
+}
+
+/// The spellings of the chains that packer writes, for errors.
+pub fn written() -> &'static str {
+    encoder::WRITTEN
+}
+
+/// True when the file begins like one to which the last of these operations was applied.
+pub fn looks_encoded(path: &Path, operations: Operations) -> io::Result<bool> {
+    adopt::looks_encoded(path, operations)
+}
+
+/// True when compressing the file is worth it: a sample from its beginning loses a tenth of its size.
+pub fn shrinks(path: &Path) -> io::Result<bool> {
+    const SAMPLE: u64 = 256 << 10;
+    const WORTH_A_LOOK: u64 = 4 << 10;
+    let mut sample = Vec::new();
+    File::open(path)?.take(SAMPLE).read_to_end(&mut sample)?;
+    if (sample.len() as u64) < WORTH_A_LOOK {
+        return Ok(false);
+    }
+    let mut compressed = flate2::write::DeflateEncoder::new(io::sink(), flate2::Compression::fast());
+    io::Write::write_all(&mut compressed, &sample)?;
+    compressed.try_finish()?;
+    Ok(compressed.total_out() < sample.len() as u64 * 9 / 10)
+}
+
+/// Patterns as in a `.gitignore`, of what is not packed; the first bad one and what is bad about it.
+pub(crate) fn patterns(exclude: &[String]) -> Result<Gitignore, (String, ignore::Error)> {
+    if exclude.is_empty() {
+        return Ok(Gitignore::empty());
+    }
+    let mut builder = GitignoreBuilder::new("");
+    for pattern in exclude {
+        builder.add_line(None, pattern).map_err(|error| (pattern.clone(), error))?;
+    }
+    builder.build().map_err(|error| (exclude.join(", "), error))
+}
+
+fn bad_pattern(pattern: &str, error: &ignore::Error) -> Error {
+    Error::new(crate::Kind::Configuration, "this is not a pattern for files")
+        .field("exclude")
+        .expected("a pattern as in a .gitignore")
+        .found(format!("{pattern:?}: {error}"))
+        .hint("mend or remove it")
+}
+
+/// Reads a file to its end. Gives its digest and its size.
+fn copy(path: &Path, progress: &dyn Progress, mut to: impl FnMut(&[u8]) -> Result<()>) -> Result<(Digest, u64)> {
+    let failed = |error: io::Error| Error::io("cannot read", path, &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut buffer = vec![0; usize::try_from(length).map_or(BUFFER, |length| length.clamp(1, BUFFER))];
+    let mut hasher = Hasher::new();
+    let mut size = 0;
+    loop {
+        progress.check()?;
+        let read = match file.read(&mut buffer) {
+            Ok(0) => return Ok((hasher.finish(), size)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+        to(&buffer[..read])?;
+        progress.advance(read as u64);
+    }
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// How many bytes a file has.
+fn size_of(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
+}
+
+const BUFFER: usize = 256 << 10;

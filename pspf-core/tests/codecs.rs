@@ -1,0 +1,619 @@
+//! The decoders against the tools whose files they read, and against files that no tool would write.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use pspf_core::codec::{self, Stage};
+use pspf_core::format::{Operation, Operations};
+use pspf_core::limits::{CLAIMED_WINDOW, WINDOW};
+use pspf_core::{Digest, ErrorKind, Part, Result, Source};
+
+// Agreement
+
+#[test]
+fn bzip2_agrees_with_python() {
+    for level in [1, 5, 9] {
+        let program = format!("bz2.compress(data, {level})");
+        agree(Operation::Bzip2, &format!("python bz2, level {level}"), |data| python(&program, data));
+    }
+}
+
+#[test]
+fn xz_agrees_with_python() {
+    for arguments in [
+        "preset=0",
+        "preset=6, check=lzma.CHECK_SHA256",
+        "preset=1, check=lzma.CHECK_CRC32",
+        "preset=1, check=lzma.CHECK_NONE",
+        "filters=[dict(id=lzma.FILTER_LZMA2, preset=1, dict_size=4096, lc=0, lp=4, pb=4)]",
+        "filters=[dict(id=lzma.FILTER_LZMA2, preset=1, dict_size=3 << 19, lc=4, lp=0, pb=0)]",
+    ] {
+        let program = format!("lzma.compress(data, lzma.FORMAT_XZ, {arguments})");
+        agree(Operation::Xz, &format!("python lzma, {arguments}"), |data| python(&program, data));
+    }
+}
+
+#[test]
+fn zstd_agrees_with_its_library() {
+    for (level, checksum, sized) in [
+        (3, false, false),
+        (3, false, true),
+        (3, true, false),
+        (3, true, true),
+        (-5, true, true),
+        (1, true, true),
+        (9, true, true),
+        (19, true, true),
+    ] {
+        let what = format!("zstd library, level {level}, checksum {checksum}, size {sized}");
+        agree(Operation::Zstd, &what, |data| Some(zstd_frame(data, level, checksum, sized)));
+    }
+}
+
+#[test]
+fn all_agree_with_the_commands() {
+    for (operation, command) in [
+        (Operation::Bzip2, "bzip2 -1"),
+        (Operation::Bzip2, "bzip2 -9"),
+        (Operation::Xz, "xz -0 -T1"),
+        (Operation::Xz, "xz -3 -T4"),
+        (Operation::Xz, "xz -1 -T1 --check=sha256 --block-size=65536"),
+        (Operation::Xz, "xz -1 -T2 --check=crc32 --block-size=100001"),
+        (Operation::Zstd, "zstd -3 -T1"),
+        (Operation::Zstd, "zstd -3 -T4 --no-check"),
+        (Operation::Zstd, "zstd -19 --ultra"),
+        (Operation::Zstd, "zstd --fast=10"),
+        (Operation::Gzip, "gzip -1"),
+        (Operation::Gzip, "gzip -9"),
+    ] {
+        let mut words = command.split(' ');
+        let name = words.next().unwrap();
+        let arguments: Vec<_> = words.chain(["-c"]).collect();
+        agree(operation, command, |data| filter(name, &arguments, data));
+    }
+}
+
+#[test]
+fn chains_are_undone_from_the_last_step_to_the_first() {
+    let data = mixed(300_000);
+    let bzip2 = |data: &[u8]| python("bz2.compress(data)", data);
+    let xz = |data: &[u8]| python("lzma.compress(data)", data);
+    let gzip = |data: &[u8]| python("gzip.compress(data)", data);
+    let zstd = |data: &[u8]| Some(zstd_frame(data, 3, true, false));
+    type Step<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
+    for (chain, steps) in [
+        ("tar.gz", &[&gzip as Step<'_>][..]),
+        ("tar.bz2", &[&bzip2]),
+        ("tar.xz", &[&xz]),
+        ("tar.zst", &[&zstd]),
+        ("gz.gz", &[&gzip, &gzip]),
+        ("gz.gz.gz.gz.gz.gz.gz.gz", &[&gzip as Step<'_>; 8]),
+        ("zst.xz.bz2.gz", &[&zstd, &xz, &bzip2, &gzip]),
+        ("gz.bz2.xz.zst", &[&gzip, &bzip2, &xz, &zstd]),
+    ] {
+        let Some(stored) = steps.iter().try_fold(data.clone(), |data, step| step(&data)) else { continue };
+        let operations = Operations::from_name(chain).unwrap();
+        let open = codec::open(&stored, Part::File, (0, stored.len() as u64), operations, None, CLAIMED_WINDOW);
+        let (undone, digest) = drain(&mut *open.unwrap()).unwrap();
+        assert!(undone == data, "{chain}");
+        assert_eq!(digest, Digest::of(&stored), "{chain}: the digest is that of the stored bytes");
+    }
+}
+
+#[test]
+fn it_does_not_matter_in_which_pieces_the_input_comes() {
+    let data = mixed(200_000);
+    for (operation, stored) in samples(&data) {
+        for piece in [1, 2, 3, 7, 8, 9, 4096] {
+            let stage = Pieces { bytes: &stored, piece };
+            let mut stage = codec::undo(operation, Box::new(stage), Part::File, CLAIMED_WINDOW).unwrap();
+            assert!(drain(&mut *stage).unwrap().0 == data, "{operation:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn it_does_not_matter_in_which_pieces_the_output_is_used() {
+    let data = mixed(200_000);
+    for (operation, stored) in samples(&data) {
+        let mut stage = open(operation, &stored, CLAIMED_WINDOW);
+        let mut undone = Vec::new();
+        for used in (0..1000).cycle() {
+            let ready = stage.fill().unwrap();
+            if ready.is_empty() {
+                break;
+            }
+            let used = used.min(ready.len());
+            undone.extend_from_slice(&ready[..used]);
+            stage.consume(used);
+        }
+        assert!(undone == data, "{operation:?}");
+        stage.finish().unwrap();
+    }
+}
+
+// Refusals
+
+#[test]
+fn every_truncation_is_refused() {
+    for (operation, stored) in samples(b"A small text, a small text, and a longer one: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.")
+    {
+        for size in 0..stored.len() {
+            let error = undo(operation, &stored[..size], CLAIMED_WINDOW).map(drop).expect_err("cut short");
+            assert!(matches!(error.kind(), ErrorKind::Malformed { .. }), "{operation:?}, {size} bytes: {error}");
+        }
+    }
+}
+
+#[test]
+fn no_flipped_bit_changes_what_comes_out() {
+    for data in [&b"A small text, a small text, and a longer one: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa."[..], b"", b"1"] {
+        for (operation, stored) in samples(data) {
+            let mut same = 0;
+            for bit in 0..stored.len() * 8 {
+                let mut changed = stored.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(undone) = undo(operation, &changed, WINDOW) {
+                    assert_eq!(undone, data, "{operation:?}, bit {bit}");
+                    same += 1;
+                }
+            }
+            // Those in gzip's header that say nothing about the data, and some sizes of windows.
+            assert!(same <= 80, "{operation:?}: {same} bits of {} do not matter", stored.len() * 8);
+        }
+    }
+}
+
+#[test]
+fn no_change_makes_a_decoder_panic_or_give_something_else() {
+    let mut random = Random(1);
+    for data in [mixed(3000), text(20_000), runs()] {
+        for (operation, stored) in samples(&data) {
+            for _ in 0..rounds(300) {
+                let mut changed = stored.clone();
+                for _ in 0..=random.below(3) {
+                    let at = random.below(changed.len());
+                    match random.below(4) {
+                        0 => changed[at] = random.next() as u8,
+                        1 => changed[at] ^= 1 << random.below(8),
+                        2 => _ = changed.remove(at),
+                        _ => changed.insert(at, random.next() as u8),
+                    }
+                }
+                if let Ok(undone) = undo(operation, &changed, WINDOW) {
+                    assert!(undone == data, "{operation:?}: other data came out");
+                }
+            }
+        }
+    }
+}
+
+/// Without a checksum anything may come out, but something has to happen.
+#[test]
+fn no_change_of_data_without_checksums_makes_a_decoder_panic() {
+    let mut random = Random(2);
+    for data in [mixed(3000), text(20_000), runs()] {
+        let xz = python("lzma.compress(data, check=lzma.CHECK_NONE)", &data);
+        let zstds = [1, 3, 19].map(|level| (Operation::Zstd, zstd_frame(&data, level, false, false)));
+        for (operation, stored) in xz.map(|xz| (Operation::Xz, xz)).into_iter().chain(zstds) {
+            for _ in 0..rounds(500) {
+                let mut changed = stored.clone();
+                for _ in 0..=random.below(3) {
+                    let at = random.below(changed.len());
+                    changed[at] = random.next() as u8;
+                }
+                _ = limited(operation, &changed, 64 << 20);
+            }
+        }
+    }
+}
+
+#[test]
+fn arbitrary_bytes_do_not_make_a_decoder_panic() {
+    let mut random = Random(3);
+    let starts: [(Operation, &[u8]); 5] = [
+        (Operation::Gzip, b"\x1f\x8b\x08\0\0\0\0\0\0\0"),
+        (Operation::Bzip2, b"BZh91AY&SY"),
+        (Operation::Xz, b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46"),
+        // An LZMA2 block without sizes and check.
+        (Operation::Xz, b"\xfd7zXZ\0\0\0\xff\x12\xd9\x41\x02\0\x21\x01\x0c\0\0\0\x8f\x98\x41\x9c"),
+        (Operation::Zstd, b"\x28\xb5\x2f\xfd\0\x58"),
+    ];
+    for (operation, start) in starts {
+        for round in 0..rounds(2000) {
+            let mut bytes = start[..start.len() * (round % 2)].to_vec();
+            bytes.extend((0..random.below(300)).map(|_| random.next() as u8));
+            _ = limited(operation, &bytes, 64 << 20);
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_are_refused() {
+    for (operation, stored) in samples(b"data") {
+        for more in [&b"\0"[..], b"\0\0\0\0", b"x", b"more of it, and longer than a word"] {
+            let bytes = [&stored, more].concat();
+            let error = undo(operation, &bytes, CLAIMED_WINDOW).expect_err("trailing bytes");
+            assert!(matches!(error.kind(), ErrorKind::Malformed { .. }), "{operation:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_second_member_stream_or_frame_is_refused() {
+    for (operation, stored) in samples(b"data") {
+        let twice = [&stored[..], &stored].concat();
+        let error = undo(operation, &twice, CLAIMED_WINDOW).expect_err("two of them");
+        assert!(matches!(error.kind(), ErrorKind::Malformed { .. }), "{operation:?}: {error}");
+    }
+    // zstd: a frame to skip, before or behind.
+    let (frame, skipped) = (zstd_frame(b"data", 3, true, true), b"\x50\x2a\x4d\x18\x01\0\0\0x");
+    undo(Operation::Zstd, &[&skipped[..], &frame].concat(), WINDOW).unwrap_err();
+    undo(Operation::Zstd, &[&frame, &skipped[..]].concat(), WINDOW).unwrap_err();
+}
+
+#[test]
+fn large_windows_are_refused_before_anything_is_allocated() {
+    // The window of a zstd frame: 2^(10 + n) bytes.
+    for (log, claimed, foreign) in
+        [(23, true, true), (24, false, true), (27, false, true), (28, false, false), (41, false, false)]
+    {
+        // One block of one raw byte.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 9, 0, 0, b'x'];
+        check_window(Operation::Zstd, &frame, CLAIMED_WINDOW, claimed);
+        check_window(Operation::Zstd, &frame, WINDOW, foreign);
+    }
+    // One segment: the window is the size, which would be 2^60.
+    let frame = [0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x10, 9, 0, 0, b'x'];
+    check_window(Operation::Zstd, &frame, WINDOW, false);
+
+    let Some(xz) = python("lzma.compress(data)", b"x") else { return };
+    assert_eq!(xz[12..16], [2, 0, 0x21, 1], "a block with LZMA2 alone and no sizes");
+    for (dictionary, claimed, foreign) in
+        [(22, true, true), (23, false, true), (30, false, true), (31, false, false), (40, false, false)]
+    {
+        let mut xz = xz.clone();
+        xz[16] = dictionary;
+        let crc = crc32(&xz[12..20]).to_le_bytes();
+        xz[20..24].copy_from_slice(&crc);
+        check_window(Operation::Xz, &xz, CLAIMED_WINDOW, claimed);
+        check_window(Operation::Xz, &xz, WINDOW, foreign);
+    }
+}
+
+fn check_window(operation: Operation, stored: &[u8], window: u64, accepted: bool) {
+    match undo(operation, stored, window) {
+        Ok(undone) => assert!(accepted && undone == b"x", "{operation:?} {stored:02x?}"),
+        Err(error) => {
+            assert!(!accepted, "{operation:?}: {error}");
+            let ErrorKind::TooLarge { allowed, found, .. } = error.kind() else { panic!("{operation:?}: {error}") };
+            assert!(*allowed == window && *found > window);
+        }
+    }
+}
+
+#[test]
+fn bombs_give_out_as_much_as_is_asked_for() {
+    let size = 200 << 20;
+    let program = format!("bz2.compress(bytes({size}))");
+    let bzip2 = python(&program, b"").map(|stored| (Operation::Bzip2, stored));
+    let xz = python(&format!("lzma.compress(bytes({size}), preset=0)"), b"").map(|stored| (Operation::Xz, stored));
+    let zstd = Some((Operation::Zstd, zstd_frame(&vec![0; size], 3, true, true)));
+    for (operation, stored) in [bzip2, xz, zstd].into_iter().flatten() {
+        let mut stage = open(operation, &stored, CLAIMED_WINDOW);
+        // A piece is never large, whatever is in it.
+        let mut largest = 0;
+        let mut total = 0;
+        while total < 32 << 20 {
+            let ready = stage.fill().unwrap();
+            assert!(ready.iter().all(|byte| *byte == 0));
+            let size = ready.len();
+            (largest, total) = (largest.max(size), total + size);
+            stage.consume(size);
+        }
+        assert!(largest <= 256 << 10, "{operation:?}: {largest} bytes at once");
+        let error = stage.finish().expect_err("not at the end");
+        assert!(matches!(error.kind(), ErrorKind::Malformed { .. }), "{operation:?}: {error}");
+    }
+}
+
+#[test]
+fn errors_of_the_source_come_out_as_they_are_and_stay() {
+    let mut random = Random(7);
+    let data: Vec<u8> = (0..200_000).map(|_| random.next() as u8).collect();
+    for (operation, stored) in samples(&data) {
+        // Not in the first block that is read, which is when most decoders are opened.
+        let source = Fails { bytes: &stored, from: 128 << 10 };
+        let source: &dyn Source = &source;
+        let size = stored.len() as u64;
+        let steps = Operations::from_steps(&[operation]).unwrap();
+        let mut stage = codec::open(source, Part::File, (0, size), steps, None, WINDOW).unwrap();
+        for _ in 0..2 {
+            let error = drain(&mut *stage).map(drop).expect_err("the source fails");
+            let expected = ErrorKind::Source { at: 128 << 10, len: size - (128 << 10), errno: Some(5) };
+            assert_eq!(*error.kind(), expected, "{operation:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_formats_allow_and_we_do_not_read_is_named() {
+    let unsupported = |operation, stored: &[u8]| match undo(operation, stored, WINDOW).unwrap_err().kind() {
+        ErrorKind::Unsupported { what } => what.clone(),
+        other => panic!("{other:?}"),
+    };
+    // The randomised flag is behind the block's CRC.
+    let old = b"BZh11AY&SY\0\0\0\0\x80";
+    assert_eq!(unsupported(Operation::Bzip2, old), "randomised bzip2 blocks (bzip2 0.9.0 and older)");
+    let dictionary = [0x28, 0xb5, 0x2f, 0xfd, 1, 0x58, 7, 1, 0, 0];
+    assert_eq!(unsupported(Operation::Zstd, &dictionary), "zstd with a dictionary");
+    let program = "lzma.compress(data, filters=[dict(id=lzma.FILTER_X86), dict(id=lzma.FILTER_LZMA2)])";
+    if let Some(filtered) = python(program, b"x") {
+        assert_eq!(unsupported(Operation::Xz, &filtered), "xz with other filters than LZMA2");
+    }
+}
+
+#[test]
+fn xz_sizes_that_are_declared_have_to_be_right() {
+    // Several threads declare the sizes in the header of each block.
+    let Some(stored) = filter("xz", &["-0", "-T2", "--block-size=4096", "-c"], &text(10_000)) else { return };
+    assert_eq!(stored[13], 0xc0, "both sizes are there");
+    undo(Operation::Xz, &stored, WINDOW).unwrap();
+    let end = 12 + (usize::from(stored[12]) + 1) * 4;
+    // Two sizes of two bytes each.
+    for at in [14, 16] {
+        let mut changed = stored.clone();
+        changed[at] ^= 1;
+        let crc = crc32(&changed[12..end - 4]).to_le_bytes();
+        changed[end - 4..end].copy_from_slice(&crc);
+        let error = undo(Operation::Xz, &changed, WINDOW).unwrap_err().to_string();
+        assert_eq!(error, "file: expected the sizes that the xz block header says, found other sizes");
+    }
+}
+
+// Helpers
+
+/// Checks that what `compress` makes of every input gives that input; skips when its program is not here.
+fn agree(operation: Operation, what: &str, compress: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    for (name, data) in corpus() {
+        let Some(stored) = compress(&data) else { return };
+        match undo(operation, &stored, WINDOW) {
+            Ok(undone) => assert!(undone == data, "{what}: {name} came out different"),
+            Err(error) => panic!("{what}: {name}: {error}"),
+        }
+    }
+}
+
+fn corpus() -> Vec<(&'static str, Vec<u8>)> {
+    let mut random = Random(4);
+    vec![
+        ("nothing", Vec::new()),
+        ("one byte", vec![7]),
+        ("four equal bytes", vec![7; 4]),
+        ("every byte", (0..=255).collect()),
+        ("random bytes", (0..300_000).map(|_| random.next() as u8).collect()),
+        ("text", text(700_000)),
+        ("runs", runs()),
+        ("zeros", vec![0; 3_000_000]),
+        ("periods", (0..900_000_u32).map(|i| (i % 251) as u8).collect()),
+        ("5 MiB of everything", mixed(5 << 20)),
+    ]
+}
+
+/// One small file of `data` in each format, with checksums.
+fn samples(data: &[u8]) -> Vec<(Operation, Vec<u8>)> {
+    let mut samples =
+        vec![(Operation::Zstd, zstd_frame(data, 3, true, true)), (Operation::Zstd, zstd_frame(data, 19, true, false))];
+    for (operation, program) in [
+        (Operation::Gzip, "gzip.compress(data)"),
+        (Operation::Bzip2, "bz2.compress(data)"),
+        (Operation::Xz, "lzma.compress(data)"),
+        (Operation::Xz, "lzma.compress(data, preset=0, check=lzma.CHECK_CRC32)"),
+    ] {
+        samples.extend(python(program, data).map(|stored| (operation, stored)));
+    }
+    samples
+}
+
+fn zstd_frame(data: &[u8], level: i32, checksum: bool, sized: bool) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), level).unwrap();
+    encoder.include_checksum(checksum).unwrap();
+    encoder.window_log(20).unwrap();
+    if sized {
+        encoder.set_pledged_src_size(Some(data.len() as u64)).unwrap();
+    }
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What a Python expression over `data` gives.
+fn python(expression: &str, data: &[u8]) -> Option<Vec<u8>> {
+    let program =
+        format!("import bz2, gzip, lzma, sys\ndata = sys.stdin.buffer.read()\nsys.stdout.buffer.write({expression})");
+    filter("python3", &["-c", &program], data)
+}
+
+/// What a command makes of `data`; `None`, said by name, where there is no such command.
+fn filter(command: &str, arguments: &[&str], data: &[u8]) -> Option<Vec<u8>> {
+    let piped = Command::new(command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let Ok(mut process) = piped else {
+        eprintln!("skipped: there is no {command} here");
+        return None;
+    };
+    let (mut to, mut from) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+    let mut out = Vec::new();
+    thread::scope(|scope| {
+        // A command that fails closes its end; its exit code says more.
+        scope.spawn(move || _ = to.write_all(data));
+        from.read_to_end(&mut out).unwrap();
+    });
+    assert!(process.wait().unwrap().success(), "{command} {arguments:?}");
+    Some(out)
+}
+
+fn open<'a>(operation: Operation, stored: &'a dyn Source, window: u64) -> Box<dyn Stage + 'a> {
+    let operations = Operations::from_steps(&[operation]).unwrap();
+    codec::open(stored, Part::File, (0, stored.len()), operations, None, window).unwrap()
+}
+
+fn undo(operation: Operation, stored: &[u8], window: u64) -> Result<Vec<u8>> {
+    Ok(drain(&mut *open(operation, &stored, window))?.0)
+}
+
+fn drain(stage: &mut dyn Stage) -> Result<(Vec<u8>, Digest)> {
+    let mut bytes = Vec::new();
+    loop {
+        let ready = stage.fill()?;
+        if ready.is_empty() {
+            return Ok((bytes, stage.finish()?));
+        }
+        bytes.extend_from_slice(ready);
+        let size = ready.len();
+        stage.consume(size);
+    }
+}
+
+/// How many bytes come out, `limit` at most.
+fn limited(operation: Operation, stored: &[u8], limit: usize) -> Result<usize> {
+    let mut stage = open(operation, &stored, WINDOW);
+    let mut total = 0;
+    loop {
+        let size = stage.fill()?.len();
+        if size == 0 || total > limit {
+            return stage.finish().map(|_| total);
+        }
+        total += size;
+        stage.consume(size);
+    }
+}
+
+/// How often a test with random input goes round; `CODEC_ROUNDS=100` makes it a hundred times as often.
+fn rounds(count: usize) -> usize {
+    let factor = std::env::var("CODEC_ROUNDS").ok().and_then(|factor| factor.parse().ok());
+    count * factor.unwrap_or(1)
+}
+
+/// Gives its bytes in small pieces.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    piece: usize,
+}
+
+impl Stage for Pieces<'_> {
+    fn fill(&mut self) -> Result<&[u8]> {
+        Ok(&self.bytes[..self.piece.min(self.bytes.len())])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.bytes = &self.bytes[count..];
+    }
+
+    fn finish(&mut self) -> Result<Digest> {
+        assert!(self.bytes.is_empty());
+        Ok(Digest::of(b""))
+    }
+}
+
+/// A source that cannot be read from some place on.
+struct Fails<'a> {
+    bytes: &'a [u8],
+    from: u64,
+}
+
+impl Source for Fails<'_> {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        if offset >= self.from {
+            return Err(ErrorKind::Source { at: offset, len: buf.len() as u64, errno: Some(5) }.into());
+        }
+        self.bytes.read_at(offset, buf)
+    }
+}
+
+/// Numbers that look random and are the same every time (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 24
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+/// Words of different frequency.
+fn text(size: usize) -> Vec<u8> {
+    let mut random = Random(5);
+    let words: Vec<String> = (0..2000)
+        .map(|_| {
+            (0..2 + random.below(8))
+                .map(|_| char::from(b'a' + (random.below(26) * random.below(26) / 26) as u8))
+                .collect()
+        })
+        .collect();
+    let mut text = Vec::new();
+    while text.len() < size {
+        let word = random.below(words.len());
+        text.extend_from_slice(words[random.below(word + 1)].as_bytes());
+        text.push(if random.below(12) == 0 { b'\n' } else { b' ' });
+    }
+    text.truncate(size);
+    text
+}
+
+/// Runs of every length around those that matter to some format.
+fn runs() -> Vec<u8> {
+    let mut runs = Vec::new();
+    for (i, length) in (1..12).chain(250..270).chain([900, 4095, 65_535, 131_073]).enumerate() {
+        runs.resize(runs.len() + length, i as u8);
+        runs.extend(0..(i % 5) as u8);
+    }
+    runs
+}
+
+/// Text, code, zeros, random bytes and repetitions from near and far.
+fn mixed(size: usize) -> Vec<u8> {
+    let mut random = Random(6);
+    let text = text(200_000);
+    let code = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let mut mixed: Vec<u8> = Vec::new();
+    while mixed.len() < size {
+        let longest = 1 + random.below(60_000);
+        let length = 1 + random.below(longest);
+        match random.below(8) {
+            0 => mixed.extend((0..length.min(3000)).map(|_| random.next() as u8)),
+            1 => mixed.resize(mixed.len() + length, random.next() as u8),
+            2 | 3 => {
+                let at = random.below(text.len() - 60_000);
+                mixed.extend_from_slice(&text[at..at + length]);
+            }
+            4..=6 => {
+                let at = random.below(code.len() - 60_000);
+                mixed.extend_from_slice(&code[at..at + length]);
+            }
+            _ if mixed.len() < length => {}
+            _ => {
+                let at = random.below(mixed.len() - length + 1);
+                mixed.extend_from_within(at..at + length);
+            }
+        }
+    }
+    mixed.truncate(size);
+    mixed
+}
+
+/// As xz has it, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 0 { 0 } else { 0xedb8_8320 })
+    })
+}
