@@ -1,7 +1,7 @@
 //! The strict JSON reader, and the writer.
 //!
 //! Two readers that disagree about a document are an attack (docs/format.md section 4): so one document, no
-//! byte order mark, UTF-8, at most [`limits::JSON_DEPTH`](crate::limits::JSON_DEPTH) levels, unique keys at every level, no lone
+//! byte order mark, UTF-8, at most [`limits::JSON_DEPTH`] levels, unique keys at every level, no lone
 //! surrogates, integers that fit 64 bits. What this reader accepts, Rust's serde_json, Go's encoding/json and
 //! Python's json accept with the same meaning.
 

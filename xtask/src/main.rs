@@ -1,5 +1,6 @@
 //! The commands that people type: `cargo xtask <task>`.
 
+mod bench;
 mod install;
 mod project;
 mod size;
@@ -32,6 +33,15 @@ const TASKS: &[Task] = &[
         run: size::run,
         usage: "size",
         help: "Build the Linux launcher and show what it weighs; fail above the limit of 128 KiB.",
+    },
+    Task {
+        name: "bench",
+        run: bench::run,
+        usage: "bench [--write] [--quick] [--peers] [--python FILE]",
+        help: "Measure starts, sizes, memory and packing in release, and print them as Markdown tables.\n\
+               --write also puts them into benches/RESULTS.md; --quick takes a tenth of the rounds.\n\
+               --peers compares with the reference, which `test --install` has installed.\n\
+               --python names the interpreter to pack, when python3 cannot be.",
     },
 ];
 
