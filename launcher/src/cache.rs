@@ -92,7 +92,7 @@ enum Base {
 fn open_below(path: &[u8], below: &[u8]) -> Result<Dir> {
     let home = Dir::open_path(path)?;
     let stat = home.own_stat()?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() && stat.st_mode & STICKY == 0 {
+    if !stat.is_own() && stat.mode & STICKY == 0 {
         return Err(Error::refused(path, "belongs to somebody else", ELSEWHERE));
     }
     check_writers(&home, path)?;
@@ -101,7 +101,7 @@ fn open_below(path: &[u8], below: &[u8]) -> Result<Dir> {
 
 /// A directory that everybody may write to, and rename in, could be exchanged under our feet.
 fn check_writers(dir: &Dir, path: &[u8]) -> Result<()> {
-    let mode = dir.own_stat()?.st_mode;
+    let mode = dir.own_stat()?.mode;
     if mode & 0o002 != 0 && mode & STICKY == 0 {
         let hint = "chmod o-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
         return Err(Error::refused(path, "can be written to by everybody", hint));
@@ -112,10 +112,10 @@ fn check_writers(dir: &Dir, path: &[u8]) -> Result<()> {
 /// Our own directory: nobody else's, and nobody else may write to it.
 fn check_own(dir: &Dir, path: &[u8]) -> Result<()> {
     let stat = dir.own_stat()?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() {
+    if !stat.is_own() {
         return Err(Error::refused(path, "belongs to somebody else", ELSEWHERE));
     }
-    if stat.st_mode & 0o022 != 0 {
+    if stat.mode & 0o022 != 0 {
         let hint = "chmod go-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
         return Err(Error::refused(path, "can be written to by others", hint));
     }
@@ -147,8 +147,7 @@ fn descend(base: Dir, below: &[u8], path: &[u8]) -> Result<Dir> {
 
 fn follow_own_link(dir: &Dir, name: &[u8]) -> Result<Dir> {
     let stat = dir.stat(name)?;
-    let own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
-    if !own || FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+    if !(stat.is_own() || stat.uid == 0) || stat.kind != FileType::Symlink {
         return Err(dir.failed("cannot open", name, Errno::LOOP));
     }
     dir.open_linked(name)
@@ -170,5 +169,5 @@ fn open_or_make(path: &[u8]) -> Result<Dir> {
     Dir::open_path(path)
 }
 
-const STICKY: u32 = 0o1000;
+const STICKY: u16 = 0o1000;
 const ELSEWHERE: &str = "set PSPF_CACHE_DIR to a directory of your own";

@@ -25,7 +25,7 @@ impl Environment {
     /// As [`from_strings`](Self::from_strings).
     pub fn new(variables: Vec<Vec<u8>>) -> Self {
         let mut env = Self { variables };
-        env.variables.retain(|variable| name_of(variable).len() < variable.len());
+        env.keep(&|name, variable| name.len() < variable.len());
         env
     }
 
@@ -49,7 +49,7 @@ impl Environment {
     /// Removes the variables whose names match `unset` and do not match `pass`.
     pub fn remove(&mut self, unset: &[String], pass: &[String]) {
         let any = |patterns: &[String], name: &[u8]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), name));
-        self.keep(&|name| !any(unset, name) || any(pass, name));
+        self.keep(&|name, _| !any(unset, name) || any(pass, name));
     }
 
     /// Gives a variable another name, when it is set.
@@ -74,11 +74,11 @@ impl Environment {
         })
     }
 
-    /// Removes the variables whose names `keep` does not want.
-    fn keep(&mut self, keep: &dyn Fn(&[u8]) -> bool) {
+    /// Removes the variables that `keep` does not want, told their names and all of them.
+    fn keep(&mut self, keep: &dyn Fn(&[u8], &[u8]) -> bool) {
         let mut at = 0;
         while let Some(variable) = self.variables.get(at) {
-            if keep(name_of(variable)) {
+            if keep(name_of(variable), variable) {
                 at += 1;
             } else {
                 self.variables.remove(at);
@@ -109,7 +109,7 @@ pub fn of_app(
     typed: &[u8],
 ) -> Environment {
     let mut env = caller;
-    env.keep(&|name| !STEERING.contains(&name));
+    env.keep(&|name, _| !STEERING.contains(&name));
     let runtime = &metadata.runtime_env;
     env.remove(&runtime.unset, &runtime.pass);
     for (from, to) in &runtime.map {

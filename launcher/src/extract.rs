@@ -12,11 +12,11 @@ use pspf_core::placement::Placement;
 use pspf_core::tree::{self, Tree};
 use pspf_core::{Digest, Part, SlotReader, text};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 
 use crate::error::{Error, Result};
 use crate::seal::Writer;
-use crate::sys::{self, Dir, split};
+use crate::sys::{self, Dir, Status, split};
 
 /// Where the entries of a slot are written, and what is learnt on the way.
 pub struct Extractor<'a> {
@@ -99,15 +99,15 @@ impl<'a> Extractor<'a> {
     /// Another name for a file of this slot.
     fn hardlink(&mut self, path: &str, target: &str) -> Result<()> {
         let (dir, name) = split(target);
-        let target = self.root.walk(dir, false).and_then(|dir| Ok((dir.stat(name.as_bytes())?, dir)));
-        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let Some((stat, dir)) = target.ok().filter(|(stat, _)| is_file(stat)) else {
-            return Err(self.malformed(path, "a link to an earlier file", name));
-        };
+        let dir = self.root.walk(dir, false).map_err(|_| self.malformed(path, EARLIER, target))?;
+        let stat = dir.stat(name.as_bytes()).map_err(|_| self.malformed(path, EARLIER, target))?;
+        if stat.kind != FileType::RegularFile {
+            return Err(self.malformed(path, EARLIER, target));
+        }
         let digest = hash_file(&dir, name.as_bytes())?;
         let (parent, link) = self.parent_of(path)?;
         parent.hard_link(link.as_bytes(), &dir, name.as_bytes())?;
-        self.record(tree::Kind::File, (stat.st_mode & 0o7777) as u16, path, digest, &stat)
+        self.record(tree::Kind::File, stat.mode, path, digest, &stat)
     }
 
     /// The links, once everything else is there: nothing is ever written through one. A link may lead to another
@@ -130,7 +130,7 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn record(&mut self, kind: tree::Kind, mode: u16, path: &str, digest: Digest, stat: &Stat) -> Result<()> {
+    fn record(&mut self, kind: tree::Kind, mode: u16, path: &str, digest: Digest, stat: &Status) -> Result<()> {
         self.hash(kind, mode, path, digest);
         self.seal_row(path, stat)
     }
@@ -139,7 +139,7 @@ impl<'a> Extractor<'a> {
         self.tree.add(kind, mode, path, digest);
     }
 
-    fn seal_row(&mut self, path: &str, stat: &Stat) -> Result<()> {
+    fn seal_row(&mut self, path: &str, stat: &Status) -> Result<()> {
         match &mut self.seal {
             Some(seal) => seal.row(path, stat),
             None => Ok(()),
@@ -160,7 +160,7 @@ impl<'a> Extractor<'a> {
                 self.open.truncate(depth);
                 let parent = self.open.last().map_or(self.root, |(_, dir)| dir);
                 let dir = parent.ensure_dir(name.as_bytes(), archive::DIRECTORY_MODE)?;
-                if dir.own_stat()?.st_mode & 0o700 != 0o700 {
+                if dir.own_stat()?.mode & 0o700 != 0o700 {
                     // A umask that takes the owner's own rights away.
                     dir.chmod(archive::DIRECTORY_MODE)?;
                 }
@@ -196,17 +196,17 @@ impl<'a> File<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         let written = sys::write_all(self.fd.as_fd(), bytes);
-        written.map_err(|errno| self.parent.failed("cannot write", self.name, errno))
+        self.parent.told("cannot write", self.name, written)
     }
 
-    fn close(self) -> Result<(Digest, Stat)> {
-        let failed = |errno| self.parent.failed("cannot finish", self.name, errno);
-        let mut stat = rustix::fs::fstat(&self.fd).map_err(failed)?;
-        if stat.st_mode & 0o7777 != u32::from(self.mode) {
-            // The umask took something away.
-            sys::chmod(self.fd.as_fd(), self.mode).map_err(failed)?;
-            stat = rustix::fs::fstat(&self.fd).map_err(failed)?;
+    fn close(self) -> Result<(Digest, Status)> {
+        let fd = self.fd.as_fd();
+        let mut stat = Status::of(fd);
+        // The umask took something away.
+        if stat.is_ok_and(|stat| stat.mode != self.mode) {
+            stat = sys::chmod(fd, self.mode).and_then(|()| Status::of(fd));
         }
+        let stat = self.parent.told("cannot finish", self.name, stat)?;
         Ok((self.hasher.finish(), stat))
     }
 }
@@ -219,20 +219,20 @@ pub fn hash_tree(root: &Dir) -> Result<Digest> {
 }
 
 fn collect(dir: &Dir, prefix: &str, tree: &mut Tree) -> Result<()> {
-    for name in dir.names(b"")? {
-        let stat = dir.stat(&name)?;
+    for name in &dir.names(b"")? {
+        let stat = dir.stat(name)?;
         let mut path = prefix.to_owned();
         // No slot has a name that is not UTF-8: that it differs is enough.
-        path.push_str(core::str::from_utf8(&name).unwrap_or_default());
-        let (kind, mode, digest) = match FileType::from_raw_mode(stat.st_mode) {
+        path.push_str(core::str::from_utf8(name).unwrap_or_default());
+        let (kind, mode, digest) = match stat.kind {
             FileType::Directory => (tree::Kind::Directory, archive::DIRECTORY_MODE, ZEROS),
-            FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(&name)?)),
-            _ => (tree::Kind::File, (stat.st_mode & 0o7777) as u16, hash_file(dir, &name)?),
+            FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(name)?)),
+            _ => (tree::Kind::File, stat.mode, hash_file(dir, name)?),
         };
         tree.add(kind, mode, &path, digest);
         if kind == tree::Kind::Directory {
             path.push('/');
-            collect(&dir.open_dir(&name)?, &path, tree)?;
+            collect(&dir.open_dir(name)?, &path, tree)?;
         }
     }
     Ok(())
@@ -271,4 +271,5 @@ fn passes_through(path: &str, target: &str, links: &Names) -> bool {
     false
 }
 
+const EARLIER: &str = "a link to an earlier file";
 const ZEROS: Digest = Digest([0; 32]);

@@ -13,11 +13,11 @@ use alloc::vec::Vec;
 
 use pspf_core::{Digest, number, text};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags, SeekFrom, Stat};
+use rustix::fs::{CWD, FileType, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::sys::{self, Dir};
+use crate::sys::{self, Dir, Status};
 
 /// The seal's name in its directory.
 pub const NAME: &[u8] = b".seal";
@@ -56,8 +56,9 @@ impl Seal {
 
     fn parse(block: &[u8; HEADER], identity: &str, fd: OwnedFd) -> Option<Self> {
         let (words, last) = block.split_at(FRESHNESS);
-        let mut words = text::pieces(core::str::from_utf8(words).ok()?, b' ');
-        if words.next()? != "pspf-seal" || words.next()? != "1" || words.next()? != identity {
+        let words = core::str::from_utf8(words).ok()?;
+        let mut words = text::pieces(words.strip_prefix("pspf-seal 1 ")?.strip_prefix(identity)?, b' ');
+        if !words.next()?.is_empty() {
             return None;
         }
         let tree = Digest::from_hex(words.next()?)?;
@@ -117,7 +118,7 @@ impl Writer {
     }
 
     /// Adds the row of an entry.
-    pub fn row(&mut self, path: &str, stat: &Stat) -> Result<()> {
+    pub fn row(&mut self, path: &str, stat: &Status) -> Result<()> {
         self.rows.extend_from_slice(row(path, stat).as_bytes());
         self.rows.push(0);
         self.entries += 1;
@@ -146,19 +147,15 @@ impl Writer {
 
 /// The row of an entry with this status.
 #[inline(never)]
-fn row(path: &str, stat: &Stat) -> String {
-    let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => "d ",
-        FileType::Symlink => "l ",
-        _ => "f ",
+fn row(path: &str, stat: &Status) -> String {
+    // Directories and links change their times when something beside them happens.
+    let (kind, size, mtime) = match stat.kind {
+        FileType::Directory => ("d ", 0, 0),
+        FileType::Symlink => ("l ", 0, 0),
+        _ => ("f ", stat.size, stat.mtime),
     };
-    // Directories and links change their times when something beside them happens. Times are only ever compared:
-    // that one before 1970 wraps around does no harm.
-    let mtime = (stat.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec);
-    let (size, mtime) = if file { (stat.st_size as u64, mtime) } else { (0, 0) };
     let mut row = String::from(kind);
-    for (number, radix) in [(u64::from(stat.st_mode & 0o7777), 8), (size, 10), (mtime, 10)] {
+    for (number, radix) in [(stat.mode.into(), 8), (size, 10), (mtime, 10)] {
         number::push(&mut row, number, radix);
         row.push(' ');
     }
@@ -176,8 +173,10 @@ fn boot_id() -> String {
     let path = b"/proc/sys/kernel/random/boot_id";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let read = sys::open_at(CWD, path, flags, 0).and_then(|fd| sys::read_all(fd.as_fd(), 4096)).unwrap_or_default();
-    let id = core::str::from_utf8(read.trim_ascii()).unwrap_or_default();
-    if id.is_empty() || text::has(id, b' ') { "-".into() } else { id.into() }
+    match core::str::from_utf8(read.trim_ascii()) {
+        Ok(id) if !id.is_empty() && !text::has(id, b' ') => id.into(),
+        _ => "-".into(),
+    }
 }
 
 /// The size of the header in bytes.

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::extract::{Extractor, hash_tree};
 use crate::seal::{Seal, Writer};
-use crate::sys::{self, Dir};
+use crate::sys::{self, Dir, Status};
 
 /// The directory in a slot that holds its files, beside the seal.
 pub const CONTENT: &str = "content";
@@ -166,7 +166,7 @@ pub fn publish(parent: &Dir, temporary: &[u8], name: &str) -> Result<()> {
         discard(parent, name)?;
         renamed = parent.rename(temporary, name.as_bytes());
     }
-    renamed.map_err(|errno| parent.failed("cannot publish", name.as_bytes(), errno))
+    parent.told("cannot publish", name.as_bytes(), renamed)
 }
 
 /// Moves something out of the way and deletes it.
@@ -250,9 +250,9 @@ impl Lock {
 
 /// True when this name still leads to what is open.
 pub fn is_still_there(open: impl AsFd, parent: &Dir, name: &[u8]) -> Result<bool> {
-    let ours = rustix::fs::fstat(open).map_err(|errno| parent.failed("cannot look at", name, errno))?;
+    let ours = parent.told("cannot look at", name, Status::of(open.as_fd()))?;
     match parent.stat(name) {
-        Ok(there) => Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)),
+        Ok(there) => Ok(there.id == ours.id),
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use pspf_core::{Source, number, text};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +50,7 @@ impl File {
 
     /// Takes an open file.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
-        let len = rustix::fs::fstat(&fd)?.st_size as u64;
+        let len = Status::of(fd.as_fd())?.size;
         Ok(Self { fd, len, by_name: false })
     }
 }
@@ -64,6 +64,48 @@ impl Source for File {
         let len = buf.len() as u64;
         retry(|| rustix::io::pread(&self.fd, &mut *buf, offset))
             .map_err(|errno| pspf_core::ErrorKind::Source { at: offset, len, errno: Some(errno.raw_os_error()) }.into())
+    }
+}
+
+/// What is asked about a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// What it is.
+    pub kind: FileType,
+    /// The nine permission bits and setuid, setgid and sticky.
+    pub mode: u16,
+    /// Its owner.
+    pub uid: u32,
+    /// In bytes.
+    pub size: u64,
+    /// In nanoseconds since 1970, to compare: times before that wrap around.
+    pub mtime: u64,
+    /// Which file it is: device and inode.
+    pub id: (u64, u64),
+}
+
+impl Status {
+    /// The status of what is open.
+    #[inline(never)]
+    pub fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        rustix::fs::fstat(fd).map(|stat| Self::from_stat(&stat))
+    }
+
+    #[inline(never)]
+    fn from_stat(stat: &Stat) -> Self {
+        Self {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            mode: (stat.st_mode & 0o7777) as u16,
+            uid: stat.st_uid,
+            size: stat.st_size as u64,
+            mtime: (stat.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec),
+            id: (stat.st_dev, stat.st_ino),
+        }
+    }
+
+    /// True when it belongs to who runs us.
+    pub fn is_own(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
     }
 }
 
@@ -101,7 +143,7 @@ impl Dir {
 
     /// Makes a directory that must not be there yet, and opens it.
     pub fn create_dir(&self, name: &[u8], mode: u16) -> Result<Self> {
-        self.make_dir(name, mode).map_err(|errno| self.failed("cannot create", name, errno))?;
+        self.told("cannot create", name, self.make_dir(name, mode))?;
         self.open_dir(name)
     }
 
@@ -112,7 +154,7 @@ impl Dir {
     /// Creates a file that must not be there yet.
     pub fn create_file(&self, name: &[u8], mode: u16) -> Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open_at(self.0.as_fd(), name, flags, mode).map_err(|errno| self.failed("cannot create", name, errno))
+        self.told("cannot create", name, open_at(self.0.as_fd(), name, flags, mode))
     }
 
     /// Opens a regular file for reading; a link there is refused.
@@ -122,13 +164,13 @@ impl Dir {
 
     /// Opens an entry, making it as a file of the owner's own where the flags ask for it.
     pub fn open(&self, name: &[u8], flags: OFlags, doing: &'static str) -> Result<OwnedFd> {
-        open_at(self.0.as_fd(), name, flags, 0o600).map_err(|errno| self.failed(doing, name, errno))
+        self.told(doing, name, open_at(self.0.as_fd(), name, flags, 0o600))
     }
 
     /// Makes a symbolic link.
     pub fn link(&self, name: &[u8], target: &[u8]) -> Result<()> {
         let link = || rustix::fs::symlinkat(&*terminated(target)?, &self.0, &*terminated(name)?);
-        link().map_err(|errno| self.failed("cannot create", name, errno))
+        self.told("cannot create", name, link())
     }
 
     /// Gives a file another name.
@@ -137,43 +179,43 @@ impl Dir {
             let (file, name) = (terminated(file)?, terminated(name)?);
             rustix::fs::linkat(&file_dir.0, &*file, &self.0, &*name, AtFlags::empty())
         };
-        link().map_err(|errno| self.failed("cannot create", name, errno))
+        self.told("cannot create", name, link())
     }
 
     /// Where a symbolic link leads.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
-        read_link(self.0.as_fd(), name).map_err(|errno| self.failed("cannot read", name, errno))
+        self.told("cannot read", name, read_link(self.0.as_fd(), name))
     }
 
     /// The status of an entry, of the link itself when it is one.
-    pub fn stat(&self, name: &[u8]) -> Result<Stat> {
+    pub fn stat(&self, name: &[u8]) -> Result<Status> {
         self.stat_with(name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// The status of what an entry leads to.
-    pub fn stat_target(&self, name: &[u8]) -> Result<Stat> {
+    pub fn stat_target(&self, name: &[u8]) -> Result<Status> {
         self.stat_with(name, AtFlags::empty())
     }
 
-    fn stat_with(&self, name: &[u8], flags: AtFlags) -> Result<Stat> {
-        let stat = terminated(name).and_then(|name| rustix::fs::statat(&self.0, &*name, flags));
-        stat.map_err(|errno| self.failed("cannot look at", name, errno))
+    fn stat_with(&self, name: &[u8], flags: AtFlags) -> Result<Status> {
+        let stat = || rustix::fs::statat(&self.0, &*terminated(name)?, flags);
+        self.told("cannot look at", name, stat().map(|stat| Status::from_stat(&stat)))
     }
 
     /// The status of this directory.
-    pub fn own_stat(&self) -> Result<Stat> {
-        rustix::fs::fstat(&self.0).map_err(|errno| self.failed("cannot look at", b"", errno))
+    pub fn own_stat(&self) -> Result<Status> {
+        self.told("cannot look at", b"", Status::of(self.0.as_fd()))
     }
 
     /// True when the directory belongs to who runs us and nobody else may write to it.
     pub fn is_ours(&self) -> Result<bool> {
         let stat = self.own_stat()?;
-        Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0)
+        Ok(stat.is_own() && stat.mode & 0o022 == 0)
     }
 
     /// Sets exactly these permission bits.
     pub fn chmod(&self, mode: u16) -> Result<()> {
-        chmod(self.0.as_fd(), mode).map_err(|errno| self.failed("cannot set the mode of", b"", errno))
+        self.told("cannot set the mode of", b"", chmod(self.0.as_fd(), mode))
     }
 
     /// The directory at `path` below this one, following no link, made where it is missing if `make` says so.
@@ -199,7 +241,7 @@ impl Dir {
         let mut entries = rustix::fs::RawDir::new(fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|errno| self.failed("cannot read", b"", errno))?;
+            let entry = self.told("cannot read", b"", entry)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." && name.starts_with(prefix) {
                 names.push(name.to_vec());
@@ -210,26 +252,28 @@ impl Dir {
 
     /// Removes an entry with everything in it, following no link. What is gone already is no error.
     pub fn remove(&self, name: &[u8]) -> Result<()> {
-        match self.unlink(name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            other => return self.removed(name, other),
+        let mut removed = self.unlink(name, AtFlags::empty());
+        if let Err(Errno::ISDIR | Errno::PERM) = removed {
+            let dir = self.open_dir(name)?;
+            for entry in &dir.names(b"")? {
+                dir.remove(entry)?;
+            }
+            removed = self.unlink(name, AtFlags::REMOVEDIR);
         }
-        let dir = self.open_dir(name)?;
-        for entry in dir.names(b"")? {
-            dir.remove(&entry)?;
+        match removed {
+            Err(Errno::NOENT) => Ok(()),
+            other => self.told("cannot remove", name, other),
         }
-        self.removed(name, self.unlink(name, AtFlags::REMOVEDIR))
     }
 
     fn unlink(&self, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
         rustix::fs::unlinkat(&self.0, &*terminated(name)?, flags)
     }
 
-    fn removed(&self, name: &[u8], result: Result<(), Errno>) -> Result<()> {
-        match result {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.failed("cannot remove", name, errno)),
-        }
+    /// The result of a system call, its error told with an entry's path.
+    #[inline(never)]
+    pub fn told<T>(&self, doing: &'static str, name: &[u8], result: Result<T, Errno>) -> Result<T> {
+        result.map_err(|errno| self.failed(doing, name, errno))
     }
 
     /// Why something could not be done with an entry, or with the directory itself when `name` is empty.
@@ -262,7 +306,11 @@ pub fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: u16) -> Re
 }
 
 fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    rustix::fs::readlinkat(dir, &*terminated(name)?, Vec::new()).map(CString::into_bytes)
+    // Paths have at most 4095 bytes.
+    let mut target = alloc::vec![0; 4096];
+    let size = rustix::fs::readlinkat_raw(dir, &*terminated(name)?, &mut *target)?;
+    target.truncate(size);
+    Ok(target)
 }
 
 /// A path as the kernel takes it. One copy for each call costs less than what rustix does for paths of any kind: in

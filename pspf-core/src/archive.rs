@@ -5,7 +5,6 @@
 //! (`L`, `K`). Refused by name: devices, FIFOs, sparse files, global headers, unknown types, paths that are not plain,
 //! duplicate entries, conflicting sizes, wrong checksums, anything behind the end but zeros.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -80,21 +79,25 @@ impl<'s> Reader<'s> {
         self.skip(self.content + self.padding)?;
         (self.content, self.padding) = (0, 0);
         let mut extension = Extension::default();
+        let mut block = [0; BLOCK];
         loop {
-            let Some(header) = self.header()? else {
-                if extension != Extension::default() {
+            if !self.read(&mut block)? {
+                return Err(malformed("", "two blocks of zeros", "the end of the data"));
+            }
+            if block == [0; BLOCK] {
+                if extension.seen {
                     return Err(malformed("", "an entry after an extended header", "the end of the archive"));
                 }
                 self.done = true;
-                return self.end().map(|()| None);
-            };
+                self.end()?;
+                return Ok(None);
+            }
+            let header = Header::read(&block)?;
             match header.kind {
-                b'x' => extension.read_pax(&self.extended(&header)?)?,
-                b'L' => extension.set_path(read_long_name(&self.extended(&header)?)?)?,
-                b'K' => extension.set_link(read_long_name(&self.extended(&header)?)?)?,
+                b'x' | b'L' | b'K' => extension.read(header.kind, &self.extended(header.size)?)?,
                 // The root itself, as `tar -C DIR .` has it, is there anyway.
-                b'5' if header.size == 0 && matches!(header.path.as_str(), "." | "./") && extension.path.is_none() => {}
-                _ => return self.entry(header, extension).map(Some),
+                b'5' if header.size == 0 && extension.path.is_none() && is_root(&block)? => {}
+                _ => return self.entry(&block, &header, extension).map(Some),
             }
         }
     }
@@ -119,67 +122,67 @@ impl<'s> Reader<'s> {
         self.stage.consume(count as usize);
     }
 
-    fn entry(&mut self, header: Header, extension: Extension) -> Result<Entry> {
+    fn entry(&mut self, block: &[u8; BLOCK], header: &Header, extension: Extension) -> Result<Entry> {
         self.entries += 1;
         if self.entries > limits::ENTRIES {
-            let found = self.entries;
-            return Err(Error::too_large("entries of an archive", limits::ENTRIES, found));
+            return Err(Error::too_large("entries of an archive", limits::ENTRIES, self.entries));
         }
-        let Extension { path, link, size } = extension;
-        let raw_path = path.unwrap_or(header.path);
-        let path = check_path(&raw_path)?;
-        let size = match size {
-            // Both readers of a desync attack have to see the same size.
-            Some(size) if header.size != 0 && header.size != size => {
-                return Err(malformed(&path, "one size", "two"));
-            }
-            Some(size) => size,
-            None => header.size,
+        let mut path = match extension.path {
+            Some(path) => path,
+            None => header_path(block)?,
         };
-        let link = link.unwrap_or(header.link);
+        let is_file = matches!(header.kind, b'0' | 0);
+        if is_file && path.ends_with('/') {
+            return Err(malformed(&path, "a file's name", "one that ends in /"));
+        }
+        make_plain(&mut path)?;
+        // Both readers of a desync attack have to see the same size.
+        let size = extension.size.unwrap_or(header.size);
+        if header.size != 0 && header.size != size {
+            return Err(malformed(&path, "one size", "two"));
+        }
         let kind = match header.kind {
-            b'0' | 0 if raw_path.ends_with('/') => return Err(malformed(&path, "a file's name", "one that ends in /")),
             b'0' | 0 => Kind::File { size },
-            b'1' => Kind::Hardlink { target: check_path(&link)? },
-            b'2' => Kind::Symlink { target: check_symlink(&path, link)? },
+            b'1' | b'2' => {
+                let mut target = match extension.link {
+                    Some(link) => link,
+                    None => name(&block[157..257])?,
+                };
+                if header.kind == b'1' {
+                    make_plain(&mut target)?;
+                    Kind::Hardlink { target }
+                } else {
+                    check_symlink(&path, &target)?;
+                    Kind::Symlink { target }
+                }
+            }
             b'5' => Kind::Directory,
             other => {
                 let found = text::concat(&["type ", &number::decimal(other.into()), " (", describe(other), ")"]);
                 return Err(malformed_by(&path, "a file, a directory or a link", found));
             }
         };
-        if !matches!(kind, Kind::File { .. }) && size != 0 {
+        if !is_file && size != 0 {
             return Err(malformed(&path, "no content", "some"));
         }
         if !self.names.insert(&path) {
             return Err(malformed(&path, "every path once", "this one twice"));
         }
-        if let Kind::File { size } = kind {
-            self.content = size;
-            self.padding = size.next_multiple_of(BLOCK as u64) - size;
-        }
+        self.content = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
         Ok(Entry { path, mode: header.mode, kind })
     }
 
-    /// The next header; `None` at the first block of zeros.
-    fn header(&mut self) -> Result<Option<Header>> {
-        let mut block = [0; BLOCK];
-        if !self.read(&mut block)? {
-            return Err(malformed("", "two blocks of zeros", "the end of the data"));
-        }
-        if block == [0; BLOCK] { Ok(None) } else { Header::read(&block).map(Some) }
-    }
-
     /// The content of an extended header, which is small.
-    fn extended(&mut self, header: &Header) -> Result<Vec<u8>> {
-        if header.size > EXTENDED {
-            return Err(Error::too_large("extended header of an archive entry", EXTENDED, header.size));
+    fn extended(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > EXTENDED {
+            return Err(Error::too_large("extended header of an archive entry", EXTENDED, size));
         }
-        let mut content = alloc::vec![0; header.size as usize];
+        let mut content = alloc::vec![0; size as usize];
         if !self.read(&mut content)? {
             return Err(malformed("", "an extended header", "the end of the data"));
         }
-        self.skip(header.size.next_multiple_of(BLOCK as u64) - header.size)?;
+        self.skip(size.next_multiple_of(BLOCK as u64) - size)?;
         Ok(content)
     }
 
@@ -289,9 +292,9 @@ pub const SYMLINK_MODE: u16 = 0o777;
 /// The mode of a directory in a tree digest and on disk.
 pub const DIRECTORY_MODE: u16 = 0o755;
 
+/// What every header has. Names are read when it is clear that no extension has them: one that was cut to the size of
+/// its field need not be UTF-8.
 struct Header {
-    path: String,
-    link: String,
     mode: u16,
     size: u64,
     kind: u8,
@@ -299,75 +302,65 @@ struct Header {
 
 impl Header {
     fn read(block: &[u8; BLOCK]) -> Result<Self> {
-        let stored = octal(&block[148..156]).ok_or_else(|| malformed("", "a tar header", "other bytes"))?;
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
         let computed = sum(&block[..148]) + 8 * u64::from(b' ') + sum(&block[156..]);
-        if stored != computed {
+        if octal(&block[148..156]) != Some(computed) {
             return Err(malformed("", "a tar header with its checksum", "another checksum"));
         }
-        let mut path = name(&block[..100])?;
-        let posix = block[257..263] == *b"ustar\0";
-        if posix && block[345] != 0 {
-            let mut whole = name(&block[345..500])?;
-            whole.push('/');
-            whole.push_str(&path);
-            path = whole;
+        let (mode, size) = (number(&block[100..108]), number(&block[124..136]));
+        match (mode, size.filter(|size| *size <= LARGEST)) {
+            (Some(mode), Some(size)) => Ok(Self { mode: (mode & 0o7777) as u16, size, kind: block[156] }),
+            _ => Err(malformed("", "an octal mode and size", "something else")),
         }
-        let field =
-            |name: &'static str, bytes: &[u8]| number(bytes).ok_or_else(|| malformed(&path, name, "something else"));
-        let mode = field("an octal mode", &block[100..108])? & 0o7777;
-        let size = field("an octal size", &block[124..136])?;
-        let kind = block[156];
-        if size > i64::MAX as u64 {
-            return Err(malformed(&path, "a size below 2^63", "a larger one"));
-        }
-        Ok(Self { link: name(&block[157..257])?, mode: mode as u16, size, kind, path })
     }
 }
 
+/// The path in a header, behind its prefix where it is a POSIX one.
+fn header_path(block: &[u8; BLOCK]) -> Result<String> {
+    let path = name(&block[..100])?;
+    if block[257..263] != *b"ustar\0" || block[345] == 0 {
+        return Ok(path);
+    }
+    Ok(text::concat(&[&name(&block[345..500])?, "/", &path]))
+}
+
+fn is_root(block: &[u8; BLOCK]) -> Result<bool> {
+    Ok(matches!(header_path(block)?.as_str(), "." | "./"))
+}
+
 /// What PAX and GNU headers say of the next entry.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Extension {
+    seen: bool,
     path: Option<String>,
     link: Option<String>,
     size: Option<u64>,
 }
 
 impl Extension {
-    fn set_path(&mut self, path: String) -> Result<()> {
-        set_once(&mut self.path, path)
-    }
-
-    fn set_link(&mut self, link: String) -> Result<()> {
-        set_once(&mut self.link, link)
+    fn read(&mut self, kind: u8, content: &[u8]) -> Result<()> {
+        self.seen = true;
+        let content = if kind == b'x' { content } else { content.strip_suffix(b"\0").unwrap_or(content) };
+        match kind {
+            b'x' => self.read_pax(content),
+            b'L' => set_once(&mut self.path, utf8(content)?),
+            _ => set_once(&mut self.link, utf8(content)?),
+        }
     }
 
     /// Records of the form `LENGTH KEY=VALUE\n`, LENGTH counting all of it.
     fn read_pax(&mut self, mut records: &[u8]) -> Result<()> {
-        let bad = || malformed("", "PAX records", "other bytes");
         while !records.is_empty() {
-            let space = records.iter().position(|byte| *byte == b' ').ok_or_else(bad)?;
-            let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'));
-            let length = length.and_then(|digits| number::parse(digits, 10)).ok_or_else(bad)?;
-            let length = usize::try_from(length).ok().filter(|length| *length > space).ok_or_else(bad)?;
-            let (record, rest) = records.split_at_checked(length).ok_or_else(bad)?;
-            let record = &record[space + 1..];
+            let (key, value, rest) = pax_record(records).ok_or_else(bad_pax)?;
             records = rest;
-            let record = record.strip_suffix(b"\n").ok_or_else(bad)?;
-            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
-            let (key, value) = (&record[..equals], &record[equals + 1..]);
-            let value = || core::str::from_utf8(value).ok().filter(|value| !text::has(value, 0)).ok_or_else(bad);
             match key {
-                b"path" => self.set_path(value()?.to_owned())?,
-                b"linkpath" => self.set_link(value()?.to_owned())?,
+                b"path" => set_once(&mut self.path, utf8(value)?)?,
+                b"linkpath" => set_once(&mut self.link, utf8(value)?)?,
                 b"size" => {
-                    let size = number::parse(value()?, 10).filter(|size| *size <= i64::MAX as u64);
-                    let size = size.ok_or_else(bad)?;
-                    set_once(&mut self.size, size)?;
+                    let size = number::parse(&utf8(value)?, 10).filter(|size| *size <= LARGEST);
+                    set_once(&mut self.size, size.ok_or_else(bad_pax)?)?;
                 }
-                _ if key.starts_with(b"GNU.sparse") => {
-                    return Err(malformed("", "a plain file", "a sparse one"));
-                }
+                _ if key.starts_with(b"GNU.sparse") => return Err(malformed("", "a plain file", "a sparse one")),
                 // Times, owners, extended attributes, comments: nothing that we restore.
                 _ => {}
             }
@@ -376,68 +369,87 @@ impl Extension {
     }
 }
 
-fn set_once<T>(field: &mut Option<T>, value: T) -> Result<()> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(malformed("", "one extended header of a kind", "two")),
-    }
+/// The key and the value of the first record, and the other records.
+fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = records.iter().position(|byte| *byte == b' ')?;
+    let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'))?;
+    let (record, rest) = records.split_at_checked(usize::try_from(number::parse(length, 10)?).ok()?)?;
+    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some((&record[..equals], &record[equals + 1..], rest))
 }
 
-fn read_long_name(content: &[u8]) -> Result<String> {
-    let name = content.strip_suffix(b"\0").unwrap_or(content);
-    let name = core::str::from_utf8(name).ok().filter(|name| !text::has(name, 0));
-    name.map(str::to_owned).ok_or_else(|| malformed("", "a long name in UTF-8", "other bytes"))
+#[cold]
+fn bad_pax() -> Error {
+    malformed("", "PAX records", "other bytes")
+}
+
+fn set_once<T>(field: &mut Option<T>, value: T) -> Result<()> {
+    if field.is_some() {
+        return Err(malformed("", "one extended header of a kind", "two"));
+    }
+    *field = Some(value);
+    Ok(())
 }
 
 /// Refuses everything but plain components; a trailing slash, as directories have it, and leading `./` are dropped.
-fn check_path(path: &str) -> Result<String> {
-    let bad = |expected: &'static str, found: &'static str| Err(malformed(path, expected, found));
+fn make_plain(path: &mut String) -> Result<()> {
     if path.len() > limits::PATH {
         let found = path.len() as u64;
         return Err(Error::too_large("path of an archive entry in bytes", limits::PATH as u64, found));
     }
-    let mut plain = path;
-    while let Some(rest) = plain.strip_prefix("./") {
-        plain = rest;
+    while path.starts_with("./") {
+        *path = path.split_off(2);
     }
-    plain = plain.strip_suffix('/').unwrap_or(plain);
-    for component in text::pieces(plain, b'/') {
-        match component {
-            "" => return bad("a relative path of plain components", "an empty one"),
-            "." | ".." => return bad("a relative path of plain components", "one that goes elsewhere"),
-            _ if component.len() > limits::COMPONENT => return bad("components of at most 255 bytes", "a longer one"),
-            _ if has_odd_bytes(component) => return bad("a path without backslash and NUL", "one with"),
-            _ => {}
+    if path.ends_with('/') {
+        path.pop();
+    }
+    for component in text::pieces(path, b'/') {
+        if matches!(component, "" | "." | "..") {
+            return Err(malformed(path, "a relative path of plain components", "another path"));
+        }
+        if component.len() > limits::COMPONENT || has_odd_bytes(component) {
+            return Err(malformed(path, "components of at most 255 bytes without backslash and NUL", "another one"));
         }
     }
-    Ok(plain.to_owned())
+    Ok(())
 }
 
 /// Refuses links that are absolute or lead out of the archive's root.
-fn check_symlink(path: &str, target: String) -> Result<String> {
-    if target.is_empty() || target.starts_with('/') || has_odd_bytes(&target) || target.len() > limits::PATH {
-        return Err(malformed_by(path, "a link to a relative path", quoted(&target)));
-    }
-    let mut depth = text::pieces(path, b'/').count() - 1;
-    for component in text::pieces(&target, b'/') {
+fn check_symlink(path: &str, target: &str) -> Result<()> {
+    let mut depth = text::pieces(path, b'/').count() as u64;
+    let mut stays = !target.is_empty() && !target.starts_with('/') && !has_odd_bytes(target);
+    for component in text::pieces(target, b'/') {
         match component {
-            ".." if depth == 0 => return Err(malformed_by(path, "a link that stays inside", quoted(&target))),
-            ".." => depth -= 1,
+            ".." => depth = depth.saturating_sub(1),
             "" | "." => {}
             _ => depth += 1,
         }
+        // The last component of `path` is the link itself.
+        stays &= depth > 0;
     }
-    Ok(target)
+    if stays && target.len() <= limits::PATH {
+        return Ok(());
+    }
+    Err(malformed_by(path, "a link to a relative path that stays inside", quoted(target)))
 }
 
 fn has_odd_bytes(path: &str) -> bool {
     text::has(path, b'\\') || text::has(path, 0)
 }
 
+/// A name that ends at the first NUL or with its field.
 fn name(field: &[u8]) -> Result<String> {
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    let text = core::str::from_utf8(&field[..end]).map_err(|_| malformed("", "a name in UTF-8", "other bytes"))?;
-    Ok(text.to_owned())
+    utf8(field.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+/// A text in UTF-8 without NUL.
+#[inline(never)]
+fn utf8(bytes: &[u8]) -> Result<String> {
+    match core::str::from_utf8(bytes) {
+        Ok(text) if !text::has(text, 0) => Ok(text.into()),
+        _ => Err(malformed("", "a name in UTF-8", "other bytes")),
+    }
 }
 
 /// Octal digits between optional spaces, ended by a space, a NUL or the field's end.
@@ -489,5 +501,7 @@ fn malformed_by(path: &str, expected: &'static str, found: String) -> Error {
     Error::malformed(Part::Entry(path.into()), 0, expected, found)
 }
 
+/// The largest size that signed numbers hold, too.
+const LARGEST: u64 = i64::MAX as u64;
 /// The most that an extended header may hold, in bytes: a path, a link, and room for what we ignore.
 const EXTENDED: u64 = 1 << 20;

@@ -452,11 +452,17 @@ impl<'a> Reader<'a> {
 /// The first key that was there before, without the quadratic time that a hostile document would ask for.
 fn repeated<'m>(members: &'m [(Cow<'_, str>, Value<'_>)]) -> Option<&'m str> {
     let mut names = Names::default();
-    let mut keys = members.iter().map(|(key, _)| key.as_ref());
-    if members.len() > FEW {
-        return keys.find(|key| !names.insert(key));
+    for (i, (key, _)) in members.iter().enumerate() {
+        let new = if members.len() > FEW {
+            names.insert(key)
+        } else {
+            members[..i].iter().all(|(earlier, _)| earlier != key)
+        };
+        if !new {
+            return Some(key);
+        }
     }
-    keys.enumerate().find(|(i, key)| members[..*i].iter().any(|(earlier, _)| earlier == key)).map(|(_, key)| key)
+    None
 }
 
 #[cold]

@@ -97,14 +97,14 @@ impl Index {
     /// The index that `facts` and `hints` lead to, its checksum set. Each hint's value has the hint's size.
     pub fn new<'a>(facts: &Facts, hints: impl IntoIterator<Item = (Hint, &'a [u8])>) -> Self {
         let mut block = [0; SIZE];
-        bytes::put(&mut block, 0, &super::FORMAT_VERSION.to_le_bytes());
-        bytes::put(&mut block, 8, &facts.package_size.to_le_bytes());
-        bytes::put(&mut block, 16, &facts.launcher_size.to_le_bytes());
-        bytes::put(&mut block, 24, &facts.metadata_offset.to_le_bytes());
-        bytes::put(&mut block, 32, &facts.metadata_size.to_le_bytes());
-        bytes::put(&mut block, 40, &facts.table_offset.to_le_bytes());
-        bytes::put(&mut block, 48, &(u64::from(facts.slot_count) * super::slot::SIZE as u64).to_le_bytes());
-        bytes::put(&mut block, 56, &facts.slot_count.to_le_bytes());
+        bytes::put_u32(&mut block, 0, super::FORMAT_VERSION);
+        bytes::put_u64(&mut block, 8, facts.package_size);
+        bytes::put_u64(&mut block, 16, facts.launcher_size);
+        bytes::put_u64(&mut block, 24, facts.metadata_offset);
+        bytes::put_u64(&mut block, 32, facts.metadata_size);
+        bytes::put_u64(&mut block, 40, facts.table_offset);
+        bytes::put_u64(&mut block, 48, u64::from(facts.slot_count) * super::slot::SIZE as u64);
+        bytes::put_u32(&mut block, 56, facts.slot_count);
         bytes::put(&mut block, 64, &facts.public_key);
         bytes::put(&mut block, 96, &facts.metadata_digest.0);
         bytes::put(&mut block, 128, &facts.signature);
@@ -117,10 +117,10 @@ impl Index {
         }
         for (hint, value) in hints {
             let size = hint.size.min(value.len());
-            block[hint.offset..hint.offset + size].copy_from_slice(&value[..size]);
+            bytes::put(&mut block, hint.offset, &value[..size]);
         }
         let checksum = Self { block }.computed_checksum();
-        bytes::put(&mut block, 4, &checksum.to_le_bytes());
+        bytes::put_u32(&mut block, 4, checksum);
         Self { block }
     }
 

@@ -49,6 +49,7 @@ pub struct Descriptor {
 
 impl Descriptor {
     /// Reads a descriptor.
+    #[inline(never)]
     pub fn from_block(block: &[u8; SIZE]) -> Self {
         Self {
             id: bytes::u64(block, 0),
@@ -70,16 +71,16 @@ impl Descriptor {
     /// The 64 bytes of the descriptor.
     pub fn to_block(&self) -> [u8; SIZE] {
         let mut block = [0; SIZE];
-        bytes::put(&mut block, 0, &self.id.to_le_bytes());
-        bytes::put(&mut block, 8, &self.name_hash.to_le_bytes());
-        bytes::put(&mut block, 16, &self.offset.to_le_bytes());
-        bytes::put(&mut block, 24, &self.size.to_le_bytes());
-        bytes::put(&mut block, 32, &self.original_size.to_le_bytes());
-        bytes::put(&mut block, 40, &self.operations.raw().to_le_bytes());
-        bytes::put(&mut block, 48, &self.checksum.to_le_bytes());
-        bytes::put(&mut block, 56, &[self.purpose, self.lifecycle, self.priority, self.platform]);
-        bytes::put(&mut block, 60, &self.reserved);
-        bytes::put(&mut block, 62, &self.permissions.to_le_bytes());
+        bytes::put_u64(&mut block, 0, self.id);
+        bytes::put_u64(&mut block, 8, self.name_hash);
+        bytes::put_u64(&mut block, 16, self.offset);
+        bytes::put_u64(&mut block, 24, self.size);
+        bytes::put_u64(&mut block, 32, self.original_size);
+        bytes::put_u64(&mut block, 40, self.operations.raw());
+        bytes::put_u64(&mut block, 48, self.checksum);
+        [block[56], block[57], block[58], block[59]] = [self.purpose, self.lifecycle, self.priority, self.platform];
+        [block[60], block[61]] = self.reserved;
+        bytes::put_u16(&mut block, 62, self.permissions);
         block
     }
 }
