@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pspf_core::format::Operations;
 use pspf_core::json::Value;
+use pspf_core::metadata::Lifecycle;
 use pspf_core::placement::relative;
 
 use crate::error::{Error, Result};
@@ -17,8 +18,8 @@ use crate::slots;
 
 /// Plans the package of a manifest for a platform. Slots for other platforms are left out.
 pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> Result<Plan> {
-    for note in &manifest.notes {
-        progress.note(note);
+    for note in manifest.notes.iter().cloned().chain(not_acted_on(manifest)) {
+        progress.note(&note);
     }
     let mut slots = Vec::new();
     // The new number of each slot of the manifest.
@@ -195,6 +196,34 @@ fn file_name(source: &Source, operations: Operations) -> String {
     };
     let bare = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).filter(|bare| !bare.is_empty());
     bare.map(str::to_owned).unwrap_or(name)
+}
+
+/// What the package says and this version's launcher does not act on: nothing is ignored without a word.
+fn not_acted_on(manifest: &Generic) -> Vec<String> {
+    let mut notes = Vec::new();
+    for key in ["cache_validation", "policy"] {
+        if manifest.document.get(key).is_some() {
+            notes.push(format!("{key} goes into the package, but this version's launcher does not act on it"));
+        }
+    }
+    if let Some(Value::Array(commands)) = manifest.document.get("setup_commands") {
+        let runs = |command: &Value<'_>| {
+            command.get("type").and_then(Value::as_str).is_some_and(|kind| kind.contains("execute"))
+        };
+        if commands.iter().any(runs) {
+            notes.push("setup_commands that run a program make this version's launcher refuse the start".into());
+        }
+    }
+    for slot in &manifest.slots {
+        if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager) {
+            notes.push(format!(
+                "slot {} has the lifecycle {}, but this version's launcher extracts it once, as runtime",
+                slot.id,
+                slot.lifecycle.name()
+            ));
+        }
+    }
+    notes
 }
 
 /// The document, in which slots have other numbers when some are left out.
