@@ -63,7 +63,8 @@ impl Seal {
         }
         let tree = Digest::from_hex(words.next()?)?;
         let entries = number::parse(words.next()?, 10)?;
-        let settled = words.next()? == boot_id() || last == DURABLE;
+        let boot = words.next()?;
+        let settled = last == DURABLE || boot == boot_id();
         Some(Self { tree, settled, entries, fd })
     }
 

@@ -12,7 +12,7 @@ use crate::codec::{Stage, Stored};
 use crate::container;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Part, Result};
-use crate::format::index::{Facts, HINTS, Hint};
+use crate::format::index::{HINTS, Hint};
 use crate::format::{Index, Operations, trailer};
 use crate::json::Value;
 use crate::layout::{Layout, Rules};
@@ -22,7 +22,6 @@ use crate::placement::Placement;
 use crate::sign::{KeyId, KeyOrigin, SecretKey};
 use crate::source::{Sink, Source};
 use crate::tree::{self, TreeHasher};
-use crate::verify::policy_digest;
 
 /// Collects what goes into a package.
 #[derive(Debug)]
@@ -201,22 +200,8 @@ impl Builder {
             .zip(claims.slots.iter().zip(&layout.slots))
             .flat_map(|(i, (claim, (offset, _)))| claim.descriptor(i, *offset).to_block())
             .collect();
-        let attestation = claims.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8);
-        let facts = Facts {
-            package_size: layout.package_size,
-            launcher_size: layout.launcher_size,
-            metadata_offset: layout.metadata_offset,
-            metadata_size: layout.metadata_size,
-            table_offset: layout.table_offset,
-            slot_count: claims.slots.len() as u32,
-            metadata_digest: Digest::of(&container),
-            public_key,
-            signature: key.sign(json.as_bytes()),
-            sbom: attestation.map(|slot| slot.digest),
-            policy: metadata.policy.as_ref().and_then(policy_digest),
-        };
-        let hints = claims.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice()));
-        let index = Box::new(Index::new(&facts, hints));
+        let signature = key.sign(json.as_bytes());
+        let index = Box::new(claims.index(&layout, &container, public_key, signature, metadata.policy.as_ref()));
         Ok(Head { layout, json, container, table, index })
     }
 

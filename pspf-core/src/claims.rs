@@ -8,13 +8,14 @@ use alloc::vec::Vec;
 use crate::digest::{Digest, Hex, hex, read_hex};
 use crate::error::Value as Shown;
 use crate::fields::Fields;
-use crate::format::index::{HINTS, Hint};
-use crate::format::{Descriptor, Operations, slot};
+use crate::format::index::{Facts, HINTS, Hint};
+use crate::format::{Descriptor, Index, Operations, slot};
 use crate::json::Value;
-use crate::layout::Rules;
+use crate::layout::{Layout, Rules};
 use crate::limits;
-use crate::metadata::slots;
+use crate::metadata::{Lifecycle, slots};
 use crate::sign::{KeyId, KeyOrigin};
+use crate::verify::policy_digest;
 use crate::{number, text};
 
 /// The key under `extensions` in the metadata.
@@ -159,6 +160,32 @@ impl Claims {
             lineage: fields.list("lineage", Succession::read),
             entry_points: fields.string_map("entry_points"),
         }
+    }
+
+    /// The index that the claims lead to: the writer writes it, the verifier compares with it.
+    pub(crate) fn index(
+        &self,
+        layout: &Layout,
+        container: &[u8],
+        public_key: [u8; 32],
+        signature: [u8; 64],
+        policy: Option<&Value<'_>>,
+    ) -> Index {
+        let attestation = self.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8);
+        let facts = Facts {
+            package_size: layout.package_size,
+            launcher_size: layout.launcher_size,
+            metadata_offset: layout.metadata_offset,
+            metadata_size: layout.metadata_size,
+            table_offset: layout.table_offset,
+            slot_count: self.slots.len() as u32,
+            metadata_digest: Digest::of(container),
+            public_key,
+            signature,
+            sbom: attestation.map(|slot| slot.digest),
+            policy: policy.and_then(policy_digest),
+        };
+        Index::new(&facts, self.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())))
     }
 
     /// The JSON of the claims.

@@ -24,12 +24,12 @@ use crate::codec::{Stage, Stored};
 use crate::container::{self, Decoded};
 use crate::digest::Digest;
 use crate::error::{Distrust, Error, ErrorKind, Part, Result, Value as Shown, quoted};
-use crate::format::index::{Facts, field_at as index_field_at};
-use crate::format::{Index, slot, trailer};
+use crate::format::index::field_at as index_field_at;
+use crate::format::{slot, trailer};
 use crate::json;
 use crate::layout::Layout;
 use crate::limits;
-use crate::metadata::{Lifecycle, Metadata};
+use crate::metadata::Metadata;
 use crate::names::Names;
 use crate::package::Package;
 use crate::placement::{self, Placement};
@@ -276,20 +276,8 @@ fn check_claims<S: Source>(
     let container_size = container::encoded_size(json_size);
     let layout = Layout::new(&claims.layout, claims.launcher_size, container_size, sizes)
         .map_err(|_| Error::json("extensions.x-pspf-claims.layout", "a layout that a file can have", "another"))?;
-    let facts = Facts {
-        package_size: layout.package_size,
-        launcher_size: layout.launcher_size,
-        metadata_offset: layout.metadata_offset,
-        metadata_size: layout.metadata_size,
-        table_offset: layout.table_offset,
-        slot_count: claims.slots.len() as u32,
-        metadata_digest: Digest::of(package.container()),
-        public_key: index.public_key(),
-        signature: index.signature(),
-        sbom: claims.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8).map(|slot| slot.digest),
-        policy: metadata.policy.as_ref().and_then(policy_digest),
-    };
-    let rebuilt = Index::new(&facts, claims.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())));
+    let (public_key, signature) = (index.public_key(), index.signature());
+    let rebuilt = claims.index(&layout, package.container(), public_key, signature, metadata.policy.as_ref());
     if let Some(at) = first_difference(rebuilt.block(), index.block()) {
         let offset = layout.trailer_offset + trailer::START_MAGIC.len() as u64 + at as u64;
         return Err(differs(Part::Index(index_field_at(at)), offset, rebuilt.block()[at], index.block()[at]));
