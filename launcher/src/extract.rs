@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use pspf_core::archive::{self, Kind, Reader};
 use pspf_core::digest::Hasher;
 use pspf_core::error::quoted;
-use pspf_core::names::Names;
+use pspf_core::names::{self, Names};
 use pspf_core::placement::Placement;
-use pspf_core::tree::{self, Tree};
+use pspf_core::tree::{self, TreeHasher};
 use pspf_core::{Digest, Part, SlotReader, text};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
@@ -25,7 +25,9 @@ pub struct Extractor<'a> {
     root: &'a Dir,
     placement: &'a Placement,
     seal: Option<&'a mut Writer>,
-    tree: Tree,
+    tree: TreeHasher,
+    /// The entries came sorted so far.
+    sorted: bool,
     /// The directories of the current entry, outermost first.
     open: Vec<(String, Dir)>,
     links: Vec<(String, String)>,
@@ -34,11 +36,12 @@ pub struct Extractor<'a> {
 impl<'a> Extractor<'a> {
     /// Writes into `root`, which is empty or a workenv; rows go to `seal`, if there is one. `id` names the slot.
     pub fn new(id: &'a str, root: &'a Dir, placement: &'a Placement, seal: Option<&'a mut Writer>) -> Self {
-        Self { id, root, placement, seal, tree: Tree::default(), open: Vec::new(), links: Vec::new() }
+        let tree = TreeHasher::streaming();
+        Self { id, root, placement, seal, tree, sorted: true, open: Vec::new(), links: Vec::new() }
     }
 
-    /// Writes all entries of an archive slot, and gives the digest of the tree.
-    pub fn archive(mut self, slot: &mut SlotReader<'_>) -> Result<Digest> {
+    /// Writes all entries of an archive slot, and gives the digest of the tree; `None` when they were not sorted.
+    pub fn archive(mut self, slot: &mut SlotReader<'_>) -> Result<Option<Digest>> {
         let id = self.id;
         let failed = |error| Error::slot(id, error);
         let mut reader = Reader::new(slot);
@@ -69,15 +72,16 @@ impl<'a> Extractor<'a> {
                     self.hash(tree::Kind::Symlink, archive::SYMLINK_MODE, &entry.path, digest);
                     self.links.push((entry.path, target));
                 }
+                #[cfg(feature = "all-codecs")]
                 Kind::Hardlink { target } => self.hardlink(&entry.path, &target)?,
             }
         }
         self.links()?;
-        Ok(self.tree.finish().0)
+        Ok(self.sorted.then(|| self.tree.finish().0))
     }
 
     /// Writes a slot that is one file, and gives the digest of the tree that it is.
-    pub fn raw(mut self, name: &str, permissions: u16, slot: &mut SlotReader<'_>) -> Result<Digest> {
+    pub fn raw(mut self, name: &str, permissions: u16, slot: &mut SlotReader<'_>) -> Result<Option<Digest>> {
         let id = self.id;
         let failed = |error| Error::slot(id, error);
         let mode = self.placement.mode(permissions);
@@ -93,10 +97,11 @@ impl<'a> Extractor<'a> {
         }
         let (digest, stat) = file.close()?;
         self.record(tree::Kind::File, mode, name, digest, &stat)?;
-        Ok(self.tree.finish().0)
+        Ok(Some(self.tree.finish().0))
     }
 
     /// Another name for a file of this slot.
+    #[cfg(feature = "all-codecs")]
     fn hardlink(&mut self, path: &str, target: &str) -> Result<()> {
         let (dir, name) = split(target);
         let dir = self.root.walk(dir, false).map_err(|_| self.malformed(path, EARLIER, target))?;
@@ -136,7 +141,7 @@ impl<'a> Extractor<'a> {
     }
 
     fn hash(&mut self, kind: tree::Kind, mode: u16, path: &str, digest: Digest) {
-        self.tree.add(kind, mode, path, digest);
+        self.sorted &= self.tree.add(kind, mode, path, digest).is_ok();
     }
 
     fn seal_row(&mut self, path: &str, stat: &Status) -> Result<()> {
@@ -213,27 +218,39 @@ impl<'a> File<'a> {
 
 /// Re-computes the digest of a tree on disk, as extraction would have computed it.
 pub fn hash_tree(root: &Dir) -> Result<Digest> {
-    let mut tree = Tree::default();
-    collect(root, "", &mut tree)?;
+    let mut tree = TreeHasher::streaming();
+    hash_below(root, "", &mut tree)?;
     Ok(tree.finish().0)
 }
 
-fn collect(dir: &Dir, prefix: &str, tree: &mut Tree) -> Result<()> {
-    for name in &dir.names(b"")? {
-        let stat = dir.stat(name)?;
-        let mut path = prefix.to_owned();
+/// `prefix` is the directory's path with a slash at its end.
+fn hash_below(dir: &Dir, prefix: &str, tree: &mut TreeHasher) -> Result<()> {
+    let mut entries = Vec::new();
+    for name in dir.names(b"")? {
+        let stat = dir.stat(&name)?;
         // No slot has a name that is not UTF-8: that it differs is enough.
-        path.push_str(core::str::from_utf8(name).unwrap_or_default());
+        let mut sorted_as = core::str::from_utf8(&name).unwrap_or_default().to_owned();
+        if stat.kind == FileType::Directory {
+            sorted_as.push('/');
+        }
+        entries.push((sorted_as, name, stat));
+    }
+    if let Some(directory) = prefix.strip_suffix('/').filter(|_| entries.is_empty()) {
+        let _ = tree.add(tree::Kind::Directory, archive::DIRECTORY_MODE, directory, ZEROS);
+    }
+    for (name, at) in names::sorted(entries.iter().map(|(sorted_as, ..)| sorted_as.as_str())) {
+        let path = text::concat(&[prefix, name]);
+        let (_, name, stat) = &entries[at];
         let (kind, mode, digest) = match stat.kind {
-            FileType::Directory => (tree::Kind::Directory, archive::DIRECTORY_MODE, ZEROS),
+            FileType::Directory => {
+                hash_below(&dir.open_dir(name)?, &path, tree)?;
+                continue;
+            }
             FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(name)?)),
             _ => (tree::Kind::File, stat.mode, hash_file(dir, name)?),
         };
-        tree.add(kind, mode, &path, digest);
-        if kind == tree::Kind::Directory {
-            path.push('/');
-            collect(&dir.open_dir(name)?, &path, tree)?;
-        }
+        // Sorted, so it only fails for names that no slot has.
+        let _ = tree.add(kind, mode, &path, digest);
     }
     Ok(())
 }
@@ -271,5 +288,6 @@ fn passes_through(path: &str, target: &str, links: &Names) -> bool {
     false
 }
 
+#[cfg(feature = "all-codecs")]
 const EARLIER: &str = "a link to an earlier file";
 const ZEROS: Digest = Digest([0; 32]);

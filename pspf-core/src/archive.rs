@@ -4,18 +4,24 @@
 //! Accepted are regular files, directories, symbolic and hard links, PAX headers (`x`) and GNU long names
 //! (`L`, `K`). Refused by name: devices, FIFOs, sparse files, global headers, unknown types, paths that are not plain,
 //! duplicate entries, conflicting sizes, wrong checksums, anything behind the end but zeros.
+//!
+//! Without the feature `foreign`, archives of packer's are read: entries sorted, neither hard links nor PAX headers.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::codec::Stage;
+#[cfg(feature = "foreign")]
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result, quoted};
 use crate::limits;
+#[cfg(feature = "foreign")]
 use crate::names::Names;
 use crate::number;
+#[cfg(feature = "foreign")]
 use crate::placement::Placement;
 use crate::text;
+#[cfg(feature = "foreign")]
 use crate::tree::{self, OutOfOrder, TreeHasher};
 
 /// The size of a tar block in bytes.
@@ -48,6 +54,7 @@ pub enum Kind {
         target: String,
     },
     /// Another name for a file that came before.
+    #[cfg(feature = "foreign")]
     Hardlink {
         /// The path of that file.
         target: String,
@@ -61,14 +68,14 @@ pub struct Reader<'s> {
     content: u64,
     padding: u64,
     entries: u64,
-    names: Names,
+    seen: Seen,
     done: bool,
 }
 
 impl<'s> Reader<'s> {
     /// Reads what `stage` gives. The archive's end does not finish the stage.
     pub fn new(stage: &'s mut dyn Stage) -> Self {
-        Self { stage, content: 0, padding: 0, entries: 0, names: Names::default(), done: false }
+        Self { stage, content: 0, padding: 0, entries: 0, seen: Seen::default(), done: false }
     }
 
     /// The next entry, what is left of the current one skipped; `None` after the last, when only zeros followed.
@@ -94,6 +101,7 @@ impl<'s> Reader<'s> {
             }
             let header = Header::read(&block)?;
             match header.kind {
+                b'x' if cfg!(not(feature = "foreign")) => return Err(Error::left_out("a PAX header")),
                 b'x' | b'L' | b'K' => extension.read(header.kind, &self.extended(header.size)?)?,
                 // The root itself, as `tar -C DIR .` has it, is there anyway.
                 b'5' if header.size == 0 && extension.path.is_none() && is_root(&block)? => {}
@@ -127,6 +135,7 @@ impl<'s> Reader<'s> {
         if self.entries > limits::ENTRIES {
             return Err(Error::too_large("entries of an archive", limits::ENTRIES, self.entries));
         }
+        let size = extension.size(header)?;
         let mut path = match extension.path {
             Some(path) => path,
             None => header_path(block)?,
@@ -136,25 +145,22 @@ impl<'s> Reader<'s> {
             return Err(malformed(&path, "a file's name", "one that ends in /"));
         }
         make_plain(&mut path)?;
-        // Both readers of a desync attack have to see the same size.
-        let size = extension.size.unwrap_or(header.size);
-        if header.size != 0 && header.size != size {
-            return Err(malformed(&path, "one size", "two"));
-        }
         let kind = match header.kind {
             b'0' | 0 => Kind::File { size },
+            b'1' if cfg!(not(feature = "foreign")) => return Err(Error::left_out("a hard link")),
             b'1' | b'2' => {
-                let mut target = match extension.link {
+                let target = match extension.link {
                     Some(link) => link,
                     None => name(&block[157..257])?,
                 };
+                #[cfg(feature = "foreign")]
                 if header.kind == b'1' {
+                    let mut target = target;
                     make_plain(&mut target)?;
-                    Kind::Hardlink { target }
-                } else {
-                    check_symlink(&path, &target)?;
-                    Kind::Symlink { target }
+                    return self.found(path, header.mode, Kind::Hardlink { target }, size);
                 }
+                check_symlink(&path, &target)?;
+                Kind::Symlink { target }
             }
             b'5' => Kind::Directory,
             other => {
@@ -162,15 +168,17 @@ impl<'s> Reader<'s> {
                 return Err(malformed_by(&path, "a file, a directory or a link", found));
             }
         };
-        if !is_file && size != 0 {
+        self.found(path, header.mode, kind, size)
+    }
+
+    fn found(&mut self, path: String, mode: u16, kind: Kind, size: u64) -> Result<Entry> {
+        if !matches!(kind, Kind::File { .. }) && size != 0 {
             return Err(malformed(&path, "no content", "some"));
         }
-        if !self.names.insert(&path) {
-            return Err(malformed(&path, "every path once", "this one twice"));
-        }
+        self.seen.add(&path)?;
         self.content = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
-        Ok(Entry { path, mode: header.mode, kind })
+        Ok(Entry { path, mode, kind })
     }
 
     /// The content of an extended header, which is small.
@@ -243,8 +251,36 @@ impl core::fmt::Debug for Reader<'_> {
     }
 }
 
+/// The paths that came, none of which may come twice.
+#[cfg(feature = "foreign")]
+#[derive(Default)]
+struct Seen(Names);
+
+/// The last path, which none that follows may come before.
+#[cfg(not(feature = "foreign"))]
+#[derive(Default)]
+struct Seen(String);
+
+impl Seen {
+    #[cfg(feature = "foreign")]
+    fn add(&mut self, path: &str) -> Result<()> {
+        if self.0.insert(path) { Ok(()) } else { Err(malformed(path, "every path once", "this one twice")) }
+    }
+
+    #[cfg(not(feature = "foreign"))]
+    fn add(&mut self, path: &str) -> Result<()> {
+        if path <= self.0.as_str() {
+            return Err(Error::left_out("an archive that is not sorted"));
+        }
+        self.0.clear();
+        self.0.push_str(path);
+        Ok(())
+    }
+}
+
 /// Reads a whole archive and adds its entries to a tree digest, without writing anything. A hard link counts as a
 /// file of its own.
+#[cfg(feature = "foreign")]
 pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut TreeHasher) -> Result<Option<OutOfOrder>> {
     // What every entry is, by its number: a hard link repeats an earlier one.
     let mut entries: Vec<Option<(u16, Digest)>> = Vec::new();
@@ -273,7 +309,7 @@ pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut Tree
                 hasher.add(tree::Kind::Symlink, SYMLINK_MODE, &entry.path, Digest::of(target.as_bytes()))
             }
             Kind::Hardlink { target } => {
-                file = reader.names.number_of(target).and_then(|number| *entries.get(number as usize)?);
+                file = reader.seen.0.number_of(target).and_then(|number| *entries.get(number as usize)?);
                 let (mode, content) =
                     file.ok_or_else(|| malformed_by(&entry.path, "a link to an earlier file", quoted(target)))?;
                 hasher.add(tree::Kind::File, mode, &entry.path, content)
@@ -334,21 +370,38 @@ struct Extension {
     seen: bool,
     path: Option<String>,
     link: Option<String>,
+    #[cfg(feature = "foreign")]
     size: Option<u64>,
 }
 
 impl Extension {
     fn read(&mut self, kind: u8, content: &[u8]) -> Result<()> {
         self.seen = true;
-        let content = if kind == b'x' { content } else { content.strip_suffix(b"\0").unwrap_or(content) };
-        match kind {
-            b'x' => self.read_pax(content),
-            b'L' => set_once(&mut self.path, utf8(content)?),
-            _ => set_once(&mut self.link, utf8(content)?),
+        #[cfg(feature = "foreign")]
+        if kind == b'x' {
+            return self.read_pax(content);
+        }
+        let field = if kind == b'L' { &mut self.path } else { &mut self.link };
+        set_once(field, utf8(content.strip_suffix(b"\0").unwrap_or(content))?)
+    }
+
+    #[cfg(not(feature = "foreign"))]
+    fn size(&self, header: &Header) -> Result<u64> {
+        Ok(header.size)
+    }
+
+    /// Both readers of a desync attack have to see the same size.
+    #[cfg(feature = "foreign")]
+    fn size(&self, header: &Header) -> Result<u64> {
+        match self.size {
+            Some(size) if header.size != 0 && header.size != size => Err(malformed("", "one size", "two")),
+            Some(size) => Ok(size),
+            None => Ok(header.size),
         }
     }
 
     /// Records of the form `LENGTH KEY=VALUE\n`, LENGTH counting all of it.
+    #[cfg(feature = "foreign")]
     fn read_pax(&mut self, mut records: &[u8]) -> Result<()> {
         while !records.is_empty() {
             let (key, value, rest) = pax_record(records).ok_or_else(bad_pax)?;
@@ -370,6 +423,7 @@ impl Extension {
 }
 
 /// The key and the value of the first record, and the other records.
+#[cfg(feature = "foreign")]
 fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().position(|byte| *byte == b' ')?;
     let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'))?;
@@ -379,6 +433,7 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&record[..equals], &record[equals + 1..], rest))
 }
 
+#[cfg(feature = "foreign")]
 #[cold]
 fn bad_pax() -> Error {
     malformed("", "PAX records", "other bytes")

@@ -4,13 +4,10 @@
 //! rebuilt from the JSON and compared, so nothing is inflated before the signature holds, and no byte of it can
 //! change. Other packages are read as they come: one gzip member, any header.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::codec::{Gzip, Stage, Stored};
 use crate::crc32::Crc32;
-use crate::error::{Error, Part, Result};
-use crate::limits;
+use crate::error::{Error, Result};
 
 /// The container of a package with claims.
 pub fn encode(json: &[u8]) -> Vec<u8> {
@@ -19,14 +16,10 @@ pub fn encode(json: &[u8]) -> Vec<u8> {
     let blocks = json.len().div_ceil(BLOCK).max(1);
     for i in 0..blocks {
         let block = &json[i * BLOCK..json.len().min((i + 1) * BLOCK)];
-        let len = block.len() as u16;
-        container.push(u8::from(i + 1 == blocks));
-        container.extend_from_slice(&len.to_le_bytes());
-        container.extend_from_slice(&(!len).to_le_bytes());
+        container.extend_from_slice(&block_header(block.len(), i + 1 == blocks));
         container.extend_from_slice(block);
     }
-    container.extend_from_slice(&Crc32::of(json).to_le_bytes());
-    container.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    container.extend_from_slice(&trailer(json));
     container
 }
 
@@ -37,19 +30,31 @@ pub fn encoded_size(json: u64) -> u64 {
 
 /// The JSON of a canonical container; `None` when it is any other container. Nothing is inflated.
 pub fn decode_canonical(container: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = container.strip_prefix(&HEADER)?;
+    let (rest, crc_and_size) = container.strip_prefix(&HEADER)?.split_last_chunk::<8>()?;
+    let mut rest = rest;
     let mut json = Vec::with_capacity(rest.len());
-    loop {
-        let (block_header, after) = rest.split_first_chunk::<5>()?;
-        let [last, a, b, ..] = *block_header;
-        let (block, after) = after.split_at_checked(usize::from(u16::from_le_bytes([a, b])))?;
+    while let Some((header, after)) = rest.split_first_chunk::<5>() {
+        let len = after.len().min(BLOCK);
+        if *header != block_header(len, len == after.len()) {
+            return None;
+        }
+        let (block, after) = after.split_at(len);
         json.extend_from_slice(block);
         rest = after;
-        if last == 1 {
-            break;
-        }
     }
-    (encode(&json) == container).then_some(json)
+    // A last block that is full is followed by none; only an empty document has an empty one.
+    let is_whole = rest.is_empty() && encoded_size(json.len() as u64) == container.len() as u64;
+    (is_whole && *crc_and_size == trailer(&json)).then_some(json)
+}
+
+fn block_header(len: usize, is_last: bool) -> [u8; 5] {
+    let ([a, b], [c, d]) = ((len as u16).to_le_bytes(), (!len as u16).to_le_bytes());
+    [is_last.into(), a, b, c, d]
+}
+
+fn trailer(json: &[u8]) -> [u8; 8] {
+    let ([a, b, c, d], [e, f, g, h]) = (Crc32::of(json).to_le_bytes(), (json.len() as u32).to_le_bytes());
+    [a, b, c, d, e, f, g, h]
 }
 
 /// What [`decode`] gives.
@@ -66,8 +71,20 @@ pub fn decode(container: &[u8]) -> Result<Decoded> {
     if let Some(json) = decode_canonical(container) {
         return Ok(Decoded { json, canonical: true });
     }
+    #[cfg(not(feature = "foreign"))]
+    return Err(Error::left_out("metadata of another builder"));
+    #[cfg(feature = "foreign")]
+    inflate(container).map(|json| Decoded { json, canonical: false })
+}
+
+#[cfg(feature = "foreign")]
+fn inflate(container: &[u8]) -> Result<Vec<u8>> {
+    use crate::codec::{Gzip, Stage, Stored};
+    use crate::error::Part;
+    use crate::limits;
+
     let stored = Stored::new(&container, Part::Container, 0, container.len() as u64);
-    let mut stage = Gzip::new(Box::new(stored), Part::Container);
+    let mut stage = Gzip::new(alloc::boxed::Box::new(stored), Part::Container);
     let mut json = Vec::new();
     loop {
         let block = stage.fill()?;
@@ -83,7 +100,7 @@ pub fn decode(container: &[u8]) -> Result<Decoded> {
         stage.consume(taken);
     }
     stage.finish()?;
-    Ok(Decoded { json, canonical: false })
+    Ok(json)
 }
 
 /// Deflate, no flags, no time, no extra flags, operating system unknown.

@@ -60,6 +60,7 @@ pub fn of(metadata: &Metadata) -> Vec<Placement> {
 
 /// The placement of every slot of a package of another builder: everything is private, and archives merge into
 /// the workenv's root whatever their target says (docs/format.md section 3).
+#[cfg(feature = "foreign")]
 pub fn of_foreign(metadata: &Metadata) -> Vec<Placement> {
     let mut placements = Vec::new();
     for slot in &metadata.slots {

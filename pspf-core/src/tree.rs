@@ -10,11 +10,13 @@
 //!    u8     u16    u32          n bytes  32 bytes
 //! ```
 
+#[cfg(feature = "foreign")]
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::digest::{Digest, Hasher};
+#[cfg(feature = "foreign")]
 use crate::{names, text};
 
 /// What a record is about.
@@ -28,8 +30,8 @@ pub enum Kind {
     Directory = 2,
 }
 
-/// The entries do not come sorted, so that a streaming hasher cannot go on: start again with
-/// [`TreeHasher::collecting`].
+/// The entries do not come sorted, so that a streaming hasher cannot go on: start again with a collecting one
+/// (feature `foreign`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfOrder;
 
@@ -47,6 +49,7 @@ enum Order {
         last: String,
         directories: Vec<usize>,
     },
+    #[cfg(feature = "foreign")]
     Collecting(Tree),
 }
 
@@ -58,6 +61,7 @@ impl TreeHasher {
     }
 
     /// Takes entries in any order, and remembers them all.
+    #[cfg(feature = "foreign")]
     pub fn collecting() -> Self {
         Self { records: 0, order: Order::Collecting(Tree::default()) }
     }
@@ -65,6 +69,7 @@ impl TreeHasher {
     /// One entry. `content` is the digest of the file's content or of the link's target, and zeros for a directory.
     pub fn add(&mut self, kind: Kind, mode: u16, path: &str, content: Digest) -> Result<(), OutOfOrder> {
         match &mut self.order {
+            #[cfg(feature = "foreign")]
             Order::Collecting(tree) => tree.add(kind, mode, path, content),
             Order::Streaming { hasher, last, directories } => {
                 // In sorted order everything that begins with a directory's name follows it without a break.
@@ -89,25 +94,26 @@ impl TreeHasher {
     pub fn finish(self) -> (Digest, u64) {
         match self.order {
             Order::Streaming { hasher, .. } => (hasher.finish(), self.records),
+            #[cfg(feature = "foreign")]
             Order::Collecting(tree) => tree.finish(),
         }
     }
 }
 
 /// The entries of a tree, collected in any order.
-#[derive(Debug, Clone, Default)]
-pub struct Tree {
+#[cfg(feature = "foreign")]
+#[derive(Default)]
+struct Tree {
     entries: Vec<(String, Kind, u16, Digest)>,
 }
 
+#[cfg(feature = "foreign")]
 impl Tree {
-    /// One entry, as for [`TreeHasher::add`].
-    pub fn add(&mut self, kind: Kind, mode: u16, path: &str, content: Digest) {
+    fn add(&mut self, kind: Kind, mode: u16, path: &str, content: Digest) {
         self.entries.push((path.to_owned(), kind, mode, content));
     }
 
-    /// The digest, and how many records it is of.
-    pub fn finish(&self) -> (Digest, u64) {
+    fn finish(&self) -> (Digest, u64) {
         let paths = names::sorted(self.entries.iter().map(|(path, ..)| path.as_str()));
         let mut hasher = Hasher::new();
         let mut count = 0;
@@ -123,6 +129,7 @@ impl Tree {
 }
 
 /// True when one of these sorted paths is inside `directory`.
+#[cfg(feature = "foreign")]
 fn is_parent(directory: &str, paths: &[(&str, usize)]) -> bool {
     let inside = text::concat(&[directory, "/"]);
     let first = paths.partition_point(|(path, _)| *path < inside.as_str());

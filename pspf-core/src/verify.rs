@@ -70,6 +70,9 @@ impl<S: Source> Package<S> {
                 check_claims(self, &metadata, claims, json.len() as u64, canonical)?;
                 Grade::Sealed
             }
+            #[cfg(not(feature = "foreign"))]
+            None => return Err(Error::left_out("a package without claims")),
+            #[cfg(feature = "foreign")]
             None => {
                 check_foreign(self, &metadata)?;
                 Grade::SlotsOnly
@@ -114,6 +117,9 @@ impl<'p, S: Source> Verified<'p, S> {
     pub fn placements(&self) -> Vec<Placement> {
         match self.grade {
             Grade::Sealed => placement::of(&self.metadata),
+            #[cfg(not(feature = "foreign"))]
+            Grade::Unsigned | Grade::SlotsOnly => Vec::new(),
+            #[cfg(feature = "foreign")]
             Grade::Unsigned | Grade::SlotsOnly => placement::of_foreign(&self.metadata),
         }
     }
@@ -327,6 +333,7 @@ fn check_documents_agree(metadata: &Metadata, claims: &Claims) -> Result<()> {
 }
 
 /// Check 5 for packages of other builders: the document and the table are about the same slots.
+#[cfg(feature = "foreign")]
 fn check_foreign<S: Source>(package: &Package<S>, metadata: &Metadata) -> Result<()> {
     let (slots, table) = (&metadata.slots, package.table());
     if slots.len() != table.len() {

@@ -14,6 +14,7 @@ mod bzip2;
 mod chunked;
 #[cfg(any(feature = "bzip2", feature = "xz", feature = "zstd"))]
 mod decoded;
+#[cfg(feature = "foreign")]
 mod gzip;
 #[cfg(feature = "xz")]
 mod xz;
@@ -21,6 +22,7 @@ mod xz;
 mod zstd;
 
 pub use chunked::Chunked;
+#[cfg(feature = "foreign")]
 pub use gzip::Gzip;
 
 /// One step of undoing a chain. Like `std::io::BufRead`, with an end that proves something.
@@ -61,10 +63,14 @@ pub fn open<'a>(
 ///
 /// Each takes exactly one member, stream or frame, with nothing after it, and compares every checksum in it. A step
 /// whose feature is off is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
-#[cfg_attr(not(any(feature = "xz", feature = "zstd")), expect(unused_variables, reason = "nothing else has a window"))]
+#[cfg_attr(
+    not(all(feature = "foreign", feature = "xz", feature = "zstd")),
+    allow(unused_variables, reason = "what is left out looks at neither part nor window")
+)]
 pub fn undo<'a>(step: Operation, stage: Box<dyn Stage + 'a>, part: Part, window: u64) -> Result<Box<dyn Stage + 'a>> {
     Ok(match step {
         Operation::Tar => stage,
+        #[cfg(feature = "foreign")]
         Operation::Gzip => Box::new(Gzip::new(stage, part)),
         #[cfg(feature = "bzip2")]
         Operation::Bzip2 => bzip2::open(stage, part),
@@ -72,11 +78,8 @@ pub fn undo<'a>(step: Operation, stage: Box<dyn Stage + 'a>, part: Part, window:
         Operation::Xz => xz::open(stage, part, window),
         #[cfg(feature = "zstd")]
         Operation::Zstd => zstd::open(stage, part, window),
-        #[cfg(not(all(feature = "bzip2", feature = "xz", feature = "zstd")))]
-        other => {
-            let what = crate::text::concat(&[other.name(), " (pspf-launcher-all does)"]);
-            return Err(crate::error::ErrorKind::Unsupported { what }.into());
-        }
+        #[cfg(not(all(feature = "foreign", feature = "bzip2", feature = "xz", feature = "zstd")))]
+        other => return Err(Error::left_out(other.name())),
     })
 }
 
