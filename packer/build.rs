@@ -16,8 +16,10 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const LAUNCHERS: [(&str, &str); 2] = [("pspf-launcher", ""), ("pspf-launcher-all", "all-codecs")];
 
 /// Everything that goes into a launcher, from the workspace's root.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "Cargo.toml",
+    "inflate/Cargo.toml",
+    "inflate/src",
     "pspf-core/Cargo.toml",
     "pspf-core/src",
     "launcher/Cargo.toml",

@@ -4,29 +4,27 @@
 //! from `launcher/freestanding` by packer's build script and embedded here, so packer is one file and
 //! needs no compiler where it runs. `--launcher-bin` takes another one instead.
 //!
-//! | launcher | reads slots compressed with | size |
+//! | launcher | reads | size |
 //! |---|---|---|
-//! | `pspf-launcher` | gzip | [`SMALL_LIMIT`] at most |
-//! | `pspf-launcher-all` | gzip, bzip2, xz, zstd | [`ALL_LIMIT`] at most |
+//! | `pspf-launcher` | the slots that packer makes itself | [`SMALL_LIMIT`] at most |
+//! | `pspf-launcher-all` | also bzip2, xz, zstd, and slots that others made | [`ALL_LIMIT`] at most |
 //!
 //! They are static executables without libc, so they fit every x86-64 Linux, whatever its distribution.
 
-use pspf_core::format::Operation;
-
-/// The largest that `pspf-launcher` may become, in bytes. The goal is 128 KiB, which it has yet to reach.
-pub const SMALL_LIMIT: usize = 152 << 10;
+/// The largest that `pspf-launcher` may become, in bytes.
+pub const SMALL_LIMIT: usize = 128 << 10;
 /// The largest that `pspf-launcher-all` may become, in bytes.
 pub const ALL_LIMIT: usize = 208 << 10;
 
 /// The smallest launcher for the platform that packer was built for, or `None` where there is none yet.
 pub fn built_in() -> Option<&'static [u8]> {
-    built_in_for([])
+    built_in_for(false)
 }
 
-/// The smallest launcher that undoes these operations, or `None` where there is none for the platform yet.
-pub fn built_in_for(operations: impl IntoIterator<Item = Operation>) -> Option<&'static [u8]> {
-    let small = operations.into_iter().all(|operation| matches!(operation, Operation::Tar | Operation::Gzip));
-    Some(if small { SMALL } else { ALL }).filter(|launcher| !launcher.is_empty())
+/// The smallest launcher that is enough for a package which [needs all](crate::plan::Plan::needs_all) or does not; `None`
+/// where there is none for the platform yet.
+pub fn built_in_for(needs_all: bool) -> Option<&'static [u8]> {
+    Some(if needs_all { ALL } else { SMALL }).filter(|launcher| !launcher.is_empty())
 }
 
 /// Empty on other platforms than x86-64 Linux, as is the other one.
@@ -36,18 +34,6 @@ static ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pspf-launcher-all"
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_smallest_one_that_is_enough_is_chosen() {
-        use Operation::{Bzip2, Gzip, Tar, Xz, Zstd};
-        for enough in [&[][..], &[Tar], &[Tar, Gzip], &[Gzip, Gzip]] {
-            assert_eq!(built_in_for(enough.iter().copied()), built_in(), "{enough:?}");
-        }
-        for more in [Bzip2, Xz, Zstd] {
-            assert_eq!(built_in_for([Tar, more, Gzip]), Some(ALL), "{more:?}");
-        }
-        assert!(SMALL.len() < ALL.len());
-    }
 
     #[test]
     fn they_are_executables_of_this_platform() {

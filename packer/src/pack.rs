@@ -110,7 +110,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
     let launcher = match given {
         Some((launcher, _)) => launcher,
-        None => launchers::built_in_for(plan.steps()).ok_or_else(no_launcher)?.to_vec(),
+        None => launchers::built_in_for(plan.needs_all()).ok_or_else(no_launcher)?.to_vec(),
     };
     let slots_stage = subdirectory(stage.path(), "slots")?;
     let file_name = format!("{}-{}.psp", plan.name, plan.version);

@@ -111,14 +111,22 @@ impl Plan {
         Ok(placement::among(&slots, &written))
     }
 
-    /// Every operation that the launcher has to undo; a slot that is never unpacked asks for none.
-    pub fn steps(&self) -> impl Iterator<Item = Operation> {
-        let unpacked = self.slots.iter().filter(|slot| slot.lifecycle != Lifecycle::Attestation);
-        unpacked.flat_map(|slot| slot.operations.steps().unwrap_or_default())
+    /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).
+    pub fn needs_all(&self) -> bool {
+        self.slots.iter().any(PlannedSlot::needs_all)
     }
 }
 
 impl PlannedSlot {
+    /// The small launcher reads what packer writes: gzip with a chunk table, sorted archives. A slot that is never unpacked
+    /// asks for nothing.
+    fn needs_all(&self) -> bool {
+        let others = matches!(self.source, Source::Encoded { .. });
+        let codec = |step| !matches!(step, Operation::Tar | Operation::Gzip);
+        let codecs = self.operations.steps().unwrap_or_default().into_iter().any(codec);
+        self.lifecycle != Lifecycle::Attestation && (others || codecs)
+    }
+
     fn as_placed(&self) -> placement::Slot<'_> {
         placement::Slot { target: &self.target, lifecycle: self.lifecycle, is_archive: self.operations.is_archive() }
     }

@@ -130,6 +130,7 @@ impl<'s> Reader<'s> {
         self.stage.consume(count as usize);
     }
 
+    #[inline(never)]
     fn entry(&mut self, block: &[u8; BLOCK], header: &Header, extension: Extension) -> Result<Entry> {
         self.entries += 1;
         if self.entries > limits::ENTRIES {

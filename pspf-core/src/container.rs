@@ -6,7 +6,8 @@
 
 use alloc::vec::Vec;
 
-use crate::crc32::Crc32;
+use pspf_inflate::Crc32;
+
 use crate::error::{Error, Result};
 
 /// The container of a package with claims.

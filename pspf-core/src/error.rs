@@ -164,7 +164,6 @@ impl Error {
     /// Builds [`ErrorKind::Unsupported`] for something that a feature of this crate would read.
     #[cold]
     #[inline(never)]
-    #[cfg_attr(all(feature = "foreign", feature = "all-codecs"), expect(dead_code, reason = "nothing is left out"))]
     pub(crate) fn left_out(what: &str) -> Self {
         ErrorKind::Unsupported { what: text::concat(&[what, " (pspf-launcher-all does)"]) }.into()
     }

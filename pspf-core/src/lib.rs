@@ -78,7 +78,6 @@ pub mod build;
 pub mod claims;
 pub mod codec;
 pub mod container;
-mod crc32;
 pub mod digest;
 pub mod error;
 mod fields;

@@ -103,6 +103,7 @@ impl<S: Source> Package<S> {
     }
 }
 
+#[inline(never)]
 fn check_index(index: &Index, size: u64, trailer_offset: u64) -> Result<()> {
     let at = trailer_offset + trailer::START_MAGIC.len() as u64;
     let field = |name, expected: u64, found: u64| {

@@ -44,11 +44,7 @@ pub struct TreeHasher {
 
 enum Order {
     /// The last path, and how many bytes of it name directories that have a record.
-    Streaming {
-        hasher: Hasher,
-        last: String,
-        directories: Vec<usize>,
-    },
+    Streaming { hasher: Hasher, last: String, directories: Vec<usize> },
     #[cfg(feature = "foreign")]
     Collecting(Tree),
 }

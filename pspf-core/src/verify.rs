@@ -260,6 +260,7 @@ pub fn report<S: Source>(package: &Package<S>, progress: &mut dyn FnMut(u64)) ->
 }
 
 /// Check 5 for packages with claims: the head is rebuilt from the claims and compared byte by byte.
+#[inline(never)]
 fn check_claims<S: Source>(
     package: &Package<S>,
     metadata: &Metadata,

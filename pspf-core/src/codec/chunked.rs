@@ -1,17 +1,15 @@
 //! One gzip member whose chunks the signed claims list (docs/format.md section 5, "Chunks").
 //!
-//! Each chunk is inflated in one call into a buffer of its own size, which is half again as fast as a stream,
-//! and each starts with an empty history, so that they can be inflated in any order.
+//! Each chunk is inflated in one call into a buffer of its own size, and each starts with an empty history, so that
+//! they can be inflated in any order.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use pspf_inflate::{Crc32, End, INPUT_SLACK, Inflater, OUTPUT_SLACK};
 
 use super::Stage;
 use crate::claims::Chunks;
-use crate::crc32::Crc32;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result};
 use crate::source::Source;
@@ -26,7 +24,8 @@ pub struct Chunked<'a> {
     /// Original bytes that the chunks to come still give.
     left: u64,
     original_size: u64,
-    inflater: Box<DecompressorOxide>,
+    inflater: Box<Inflater>,
+    /// The stored bytes that were read last, and room behind them.
     stored: Vec<u8>,
     original: Vec<u8>,
     used: usize,
@@ -60,7 +59,7 @@ impl<'a> Chunked<'a> {
             next: 0,
             left: original_size,
             original_size,
-            inflater: Box::default(),
+            inflater: Inflater::new(),
             stored: Vec::new(),
             original: Vec::new(),
             used: 0,
@@ -77,9 +76,11 @@ impl<'a> Chunked<'a> {
 
     /// Reads and hashes the next `count` stored bytes.
     fn read(&mut self, count: usize) -> Result<()> {
-        self.stored.resize(count, 0);
-        self.source.read_exact_at(self.at, &mut self.stored)?;
-        self.hasher.update(&self.stored);
+        if self.stored.len() < count + INPUT_SLACK {
+            self.stored.resize(count + INPUT_SLACK, 0);
+        }
+        self.source.read_exact_at(self.at, &mut self.stored[..count])?;
+        self.hasher.update(&self.stored[..count]);
         self.at += count as u64;
         Ok(())
     }
@@ -89,23 +90,13 @@ impl<'a> Chunked<'a> {
         let last = self.next + 1 == self.chunks.stored.len();
         let size = self.left.min(self.chunks.original) as usize;
         self.read(stored)?;
-        // Room behind the end keeps the inflater on its fast path to the last byte and shows a chunk that is too long.
-        if self.original.len() < size + SLACK {
-            self.original.resize(size + SLACK, 0);
+        if self.original.len() < size + OUTPUT_SLACK {
+            self.original.resize(size + OUTPUT_SLACK, 0);
         }
-        self.inflater.init();
-        let more = if last { 0 } else { inflate_flags::TINFL_FLAG_HAS_MORE_INPUT };
-        let (status, consumed, produced) = decompress(
-            &mut self.inflater,
-            &self.stored,
-            &mut self.original[..size + SLACK],
-            0,
-            inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | more,
-        );
-        let ended = if last { TINFLStatus::Done } else { TINFLStatus::NeedsMoreInput };
-        let flushed = last || self.stored.ends_with(&[0, 0, 0xff, 0xff]);
-        if status != ended || consumed != stored || produced != size || !flushed {
-            return Err(self.malformed("a chunk that ends where the claims say", "another end"));
+        let end = if last { End::Final } else { End::Flush };
+        let inflated = self.inflater.inflate((&self.stored, stored), (&mut self.original, size), end);
+        if inflated.is_err() {
+            return Err(self.malformed("a chunk that is as large as the claims say", "another one"));
         }
         self.crc.update(&self.original[..size]);
         (self.used, self.size) = (0, size);
@@ -140,7 +131,7 @@ impl Stage for Chunked<'_> {
         self.read(TRAILER)?;
         let crc = self.crc.finish().to_le_bytes();
         let size = (self.original_size as u32).to_le_bytes();
-        if self.stored[..4] != crc || self.stored[4..] != size {
+        if self.stored[..4] != crc || self.stored[4..TRAILER] != size {
             return Err(self.malformed("the CRC-32 and size of what was inflated", "others"));
         }
         Ok(core::mem::take(&mut self.hasher).finish())
@@ -151,5 +142,3 @@ const HEADER: usize = 10;
 const TRAILER: usize = 8;
 /// What surrounds the chunks.
 const FRAME: u64 = (HEADER + TRAILER) as u64;
-/// More than one DEFLATE match, the most that the inflater writes at once.
-const SLACK: usize = 320;

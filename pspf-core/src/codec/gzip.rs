@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use pspf_inflate::Crc32;
 
 use super::Stage;
-use crate::crc32::Crc32;
 use crate::digest::Digest;
 use crate::error::{Error, Part, Result};
 

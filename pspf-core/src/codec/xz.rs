@@ -14,10 +14,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use lzma_rust2::{Action, Lzma2Stream, Status};
+use pspf_inflate::Crc32;
 
 use super::Stage;
 use super::decoded::{Decoded, Decoder, Input};
-use crate::crc32::Crc32;
 use crate::digest::Hasher;
 use crate::error::{Error, ErrorKind, Part, Result};
 

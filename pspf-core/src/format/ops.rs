@@ -78,6 +78,7 @@ impl Operations {
     }
 
     /// Reads every spelling that FlavorPack's builders, launchers and specification use.
+    #[inline(never)]
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(raw) = name.strip_prefix("0x") {
             return number::parse(raw, 16).map(Self);

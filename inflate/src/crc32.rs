@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 
 /// A checksum in the making.
-pub(crate) struct Crc32 {
+pub struct Crc32 {
     /// `tables[n][byte]` is what `byte` does to the checksum once `n` more bytes have passed.
     tables: Box<[[u32; 256]; STEP]>,
     state: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Crc32 {
 
 impl Crc32 {
     /// Nothing yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut tables = Box::new([[0; 256]; STEP]);
         for byte in 0..=255_u8 {
             let mut state = u32::from(byte);
@@ -34,14 +34,14 @@ impl Crc32 {
     }
 
     /// The checksum of `bytes`.
-    pub(crate) fn of(bytes: &[u8]) -> u32 {
+    pub fn of(bytes: &[u8]) -> u32 {
         let mut crc = Self::new();
         crc.update(bytes);
         crc.finish()
     }
 
     /// Goes on with `bytes`.
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         let mut state = self.state;
         let (blocks, rest) = bytes.as_chunks::<STEP>();
         // Written out, because the launcher is compiled for size, which leaves loops as they are.
@@ -60,7 +60,7 @@ impl Crc32 {
     }
 
     /// The checksum of all of it.
-    pub(crate) fn finish(&self) -> u32 {
+    pub fn finish(&self) -> u32 {
         !self.state
     }
 }
@@ -69,6 +69,12 @@ impl Crc32 {
 const STEP: usize = 16;
 /// The polynomial of RFC 1952, its bits reversed.
 const POLYNOMIAL: u32 = 0xedb8_8320;
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 #[cfg(test)]
 mod tests {
