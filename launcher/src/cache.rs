@@ -50,7 +50,7 @@ impl Cache {
             let path = join(base, below);
             let root = match kind {
                 Base::Home => open_below(base, below),
-                Base::Anywhere => open_or_make(&path),
+                Base::Anywhere => open_or_make(&path, 0o700),
             };
             match root.and_then(|root| Self::open_in(&root, path)) {
                 Ok(cache) => return Ok(cache),
@@ -69,7 +69,7 @@ impl Cache {
         if !path.starts_with(b"/") {
             return Err(Error::refused(path, otherwise, "set it to a path that begins with /"));
         }
-        Self::open_in(&open_or_make(path)?, path.to_vec())
+        Self::open_in(&open_or_make(path, 0o700)?, path.to_vec())
     }
 
     fn open_in(root: &Dir, path: Vec<u8>) -> Result<Self> {
@@ -153,19 +153,19 @@ fn follow_own_link(dir: &Dir, name: &[u8]) -> Result<Dir> {
     dir.open_linked(name)
 }
 
-/// Opens a directory that the user named, and makes what is missing of it.
-fn open_or_make(path: &[u8]) -> Result<Dir> {
+/// Opens a directory that the user named by a path with a slash, and makes what is missing of it with this mode.
+pub fn open_or_make(path: &[u8], mode: u16) -> Result<Dir> {
     match Dir::open_path(path) {
         Err(error) if error.errno() == Some(Errno::NOENT) => {}
         other => return other,
     }
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
     let (parent, name) = (&path[..end.max(1)], &path[end + 1..]);
-    let parent = open_or_make(parent)?;
+    let parent = open_or_make(parent, mode)?;
     if name.is_empty() {
         return Ok(parent);
     }
-    parent.ensure_dir(name, 0o700)?;
+    parent.ensure_dir(name, mode)?;
     Dir::open_path(path)
 }
 

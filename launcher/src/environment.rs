@@ -135,7 +135,7 @@ pub fn of_app(
 }
 
 /// Variables that tell the launcher what to do, and not the app.
-const STEERING: [&[u8]; 3] = [b"FLAVOR_LAUNCHER_CLI", b"PSPF_ENTRY", b"PSPF_DEV"];
+const STEERING: [&[u8]; 3] = [crate::cli::VARIABLE, b"PSPF_ENTRY", b"PSPF_DEV"];
 /// Where programs are looked for when the caller has no PATH, as shells and `execvp` do it.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 

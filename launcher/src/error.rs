@@ -52,6 +52,11 @@ pub enum ErrorKind {
         /// What, naming the field.
         what: String,
     },
+    /// A command of the launcher's that makes no sense.
+    Arguments {
+        /// Why not.
+        what: String,
+    },
     /// Starting would not be safe.
     Refused {
         /// Why.
@@ -89,6 +94,7 @@ impl Error {
             ErrorKind::Slot { .. } => 103,
             ErrorKind::Io { .. } => 106,
             ErrorKind::Execution { .. } => 104,
+            ErrorKind::Arguments { .. } => 105,
             ErrorKind::Manifest { .. } | ErrorKind::Refused { .. } => 109,
         }
     }
@@ -112,6 +118,13 @@ impl Error {
     #[inline(never)]
     pub fn manifest(what: &'static str, text: &str) -> Self {
         ErrorKind::Manifest { what: concat(&[what, ": ", &quoted(text)]) }.into()
+    }
+
+    /// A command line that makes no sense, and the word of it that does not.
+    #[cold]
+    #[inline(never)]
+    pub fn arguments(what: &'static str, word: &[u8]) -> Self {
+        ErrorKind::Arguments { what: concat(&[what, &shown(word)]) }.into()
     }
 
     /// A start that would not be safe, for a reason that follows this path.
@@ -175,6 +188,10 @@ impl Error {
             ErrorKind::Manifest { what } => {
                 text.push_str(what);
                 "ask the package's maker to mend its manifest"
+            }
+            ErrorKind::Arguments { what } => {
+                text.push_str(what);
+                "FLAVOR_LAUNCHER_CLI=1 FILE help, or info"
             }
             ErrorKind::Refused { what, hint } => {
                 text.push_str(what);

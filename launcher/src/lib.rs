@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use pspf_core::{Package, Source, Verified};
 
 pub mod cache;
+pub mod cli;
 pub mod environment;
 pub mod error;
 pub mod exec;
@@ -48,13 +49,11 @@ pub struct Start {
     pub secure: bool,
 }
 
-/// The launcher's whole life: it returns only when the app could not be started, with the exit code.
+/// The launcher's whole life: it returns only when the app could not be started or a command of [`cli::Command`] was answered,
+/// with the exit code.
 pub fn start(start: Start) -> i32 {
     let typed = start.args.first().cloned().unwrap_or_default();
-    let error = match launch(start) {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
+    let Err(error) = launch(start) else { return 0 };
     let mut text = error::shown(&typed);
     text.push_str(": ");
     error.describe(&mut text);
@@ -63,7 +62,7 @@ pub fn start(start: Start) -> i32 {
     error.exit_code()
 }
 
-fn launch(start: Start) -> Result<core::convert::Infallible> {
+fn launch(start: Start) -> Result<()> {
     if start.secure {
         return Err(ErrorKind::Refused {
             what: "this package runs with more rights than its caller (setuid, setgid or file capabilities)".into(),
@@ -71,13 +70,22 @@ fn launch(start: Start) -> Result<core::convert::Infallible> {
         }
         .into());
     }
-    let file = sys::File::open_own(start.execfn.as_deref())?;
-    let package = Package::open(file).map_err(ErrorKind::Open)?;
-    let verified = package.verify().map_err(ErrorKind::Verify)?;
-    verified.check_launcher().map_err(ErrorKind::Verify)?;
     let mut args = start.args;
     let typed = if args.is_empty() { Vec::new() } else { args.remove(0) };
-    let mut command = prepare(&verified, typed, args, Environment::new(start.env))?;
+    let env = Environment::new(start.env);
+    let command = cli::Command::take(&env, &mut args)?;
+    if let Some(text) = command.text() {
+        return sys::print(text.as_bytes());
+    }
+    let file = sys::File::open_own(start.execfn.as_deref())?;
+    let package = Package::open(file).map_err(ErrorKind::Open)?;
+    let verified = package.verify();
+    if command != cli::Command::Run {
+        return cli::answer(command, &args, verified);
+    }
+    let verified = verified.map_err(ErrorKind::Verify)?;
+    verified.check_launcher().map_err(ErrorKind::Verify)?;
+    let mut command = prepare(&verified, typed, args, env)?;
     if package.source().was_found_by_name() {
         // Without /proc the dynamic linker cannot tell where a program lies, which $ORIGIN in its run path asks
         // (ld.so(8)).

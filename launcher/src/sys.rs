@@ -230,7 +230,12 @@ impl Dir {
     /// Renames an entry of this directory within it. An empty directory or a file in the way is replaced, a
     /// directory that is not empty never.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-        rustix::fs::renameat(&self.0, &*terminated(from)?, &self.0, &*terminated(to)?)
+        self.rename_to(from, self, to)
+    }
+
+    /// As [`rename`](Self::rename), into another directory.
+    pub fn rename_to(&self, from: &[u8], to_dir: &Self, to: &[u8]) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.0, &*terminated(from)?, &to_dir.0, &*terminated(to)?)
     }
 
     /// The names in this directory that begin with `prefix`.
@@ -373,6 +378,13 @@ pub fn print_error(message: &str) {
     // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, the write fails.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
     let _ = write_all(stderr, message.as_bytes());
+}
+
+/// Writes to standard output.
+pub fn print(text: &[u8]) -> Result<()> {
+    // SAFETY: descriptor 1 is never closed or reused by this process; if the caller closed it, the write fails.
+    let stdout = unsafe { BorrowedFd::borrow_raw(1) };
+    write_all(stdout, text).map_err(|errno| Error::io("cannot write to", b"standard output", errno))
 }
 
 /// Does it again as long as a signal interrupts it.

@@ -2,11 +2,13 @@
 //! finished processes. Everything here drives the real `packer` and real packages.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary compiles it and uses its own part")]
 
+mod app;
 mod mounts;
 mod package;
 mod process;
 mod scratch;
 
+pub use app::App;
 pub use mounts::{Mount, on_a_tmpfs};
 pub use package::{
     copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, slots, source_of, write_files,
