@@ -13,7 +13,7 @@ use std::process::{self, Command};
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The launchers: their file names, and the features that each is built with.
-const LAUNCHERS: [(&str, &str); 2] = [("pspf-launcher", ""), ("pspf-launcher-all", "all-codecs")];
+const LAUNCHERS: [(&str, &str); 2] = [("pspf-launcher", ""), ("pspf-launcher-all", "all")];
 
 /// Everything that goes into a launcher, from the workspace's root.
 const SOURCES: [&str; 12] = [

@@ -40,12 +40,20 @@ pub enum ErrorKind {
         /// Why not.
         errno: Errno,
     },
-    /// The app's program could not be started.
+    /// The app's program, or one of a setup command, could not be started.
     Execution {
         /// Its path.
         program: String,
         /// Why not.
         errno: Errno,
+    },
+    /// A setup command did not do its work.
+    #[cfg(feature = "all")]
+    Setup {
+        /// Its words.
+        command: String,
+        /// How it ended.
+        end: SetupEnd,
     },
     /// The package asks for something that makes no sense.
     Manifest {
@@ -64,6 +72,16 @@ pub enum ErrorKind {
         /// What to do about it.
         hint: &'static str,
     },
+}
+
+/// How a setup command ended.
+#[cfg(feature = "all")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupEnd {
+    /// By itself, with this exit code.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
 }
 
 impl Error {
@@ -93,6 +111,8 @@ impl Error {
             ErrorKind::Slot { error, .. } if matches!(error.kind(), pspf_core::ErrorKind::Malformed { .. }) => 107,
             ErrorKind::Slot { .. } => 103,
             ErrorKind::Io { .. } => 106,
+            #[cfg(feature = "all")]
+            ErrorKind::Setup { .. } => 103,
             ErrorKind::Execution { .. } => 104,
             ErrorKind::Arguments { .. } => 105,
             ErrorKind::Manifest { .. } | ErrorKind::Refused { .. } => 109,
@@ -185,6 +205,18 @@ impl Error {
                     _ => return,
                 }
             }
+            #[cfg(feature = "all")]
+            ErrorKind::Setup { command, end } => {
+                let (how, number) = match *end {
+                    SetupEnd::Exit(code) => (" ended with exit code ", code),
+                    SetupEnd::Signal(signal) => (" was killed by signal ", signal),
+                };
+                text.push_str("setup command ");
+                text.push_str(command);
+                text.push_str(how);
+                number::push(text, number.unsigned_abs().into(), 10);
+                "mend what it said above and start again; if it said nothing, ask the package's maker"
+            }
             ErrorKind::Manifest { what } => {
                 text.push_str(what);
                 "ask the package's maker to mend its manifest"
@@ -249,6 +281,7 @@ fn describe(path: &str, errno: Errno, text: &mut String) {
         Errno::EXIST => "it is there already",
         Errno::NOEXEC => "not a program for this machine",
         Errno::NAMETOOLONG => "the name is too long",
+        Errno::INVAL => "not what the system takes (a NUL character?)",
         Errno::TOOBIG => "too many arguments or variables",
         _ => {
             text.push_str("os error ");

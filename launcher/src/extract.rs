@@ -72,7 +72,7 @@ impl<'a> Extractor<'a> {
                     self.hash(tree::Kind::Symlink, archive::SYMLINK_MODE, &entry.path, digest);
                     self.links.push((entry.path, target));
                 }
-                #[cfg(feature = "all-codecs")]
+                #[cfg(feature = "all")]
                 Kind::Hardlink { target } => self.hardlink(&entry.path, &target)?,
             }
         }
@@ -101,7 +101,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Another name for a file of this slot.
-    #[cfg(feature = "all-codecs")]
+    #[cfg(feature = "all")]
     fn hardlink(&mut self, path: &str, target: &str) -> Result<()> {
         let (dir, name) = split(target);
         let dir = self.root.walk(dir, false).map_err(|_| self.malformed(path, EARLIER, target))?;
@@ -288,6 +288,6 @@ fn passes_through(path: &str, target: &str, links: &Names) -> bool {
     false
 }
 
-#[cfg(feature = "all-codecs")]
+#[cfg(feature = "all")]
 const EARLIER: &str = "a link to an earlier file";
 const ZEROS: Digest = Digest([0; 32]);

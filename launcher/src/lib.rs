@@ -26,6 +26,8 @@ pub mod error;
 pub mod exec;
 pub mod extract;
 pub mod seal;
+#[cfg(feature = "all")]
+pub mod setup;
 pub mod store;
 pub mod sys;
 pub mod text;
@@ -35,6 +37,7 @@ pub use error::{Error, ErrorKind, Result};
 
 use environment::Environment;
 use exec::Command;
+use workenv::Workenv;
 
 /// What the kernel hands to a new process.
 #[derive(Debug, Clone, Default)]
@@ -85,12 +88,7 @@ fn launch(start: Start) -> Result<()> {
     }
     let verified = verified.map_err(ErrorKind::Verify)?;
     verified.check_launcher().map_err(ErrorKind::Verify)?;
-    let mut command = prepare(&verified, typed, args, env)?;
-    if package.source().was_found_by_name() {
-        // Without /proc the dynamic linker cannot tell where a program lies, which $ORIGIN in its run path asks
-        // (ld.so(8)).
-        command.env.set(b"LD_ORIGIN_PATH", &exec::directory_of(&command.program));
-    }
+    let command = prepare(&verified, typed, args, env)?;
     Err(exec::replace_process(&command))
 }
 
@@ -103,10 +101,13 @@ pub fn prepare<S: Source>(
     env: Environment,
 ) -> Result<Command> {
     let cache = cache::Cache::open(&env)?;
-    let workenv = workenv::Workenv::prepare(verified, &cache)?;
+    let mut workenv = Workenv::new(verified, &cache);
+    let env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
+    workenv.prepare(verified, &cache, &env)?;
     let mut command = workenv.command(&verified.metadata().command)?;
     command.args.append(&mut args);
-    command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
+    command.env = env;
+    exec::add_origin(&mut command);
     // The lock says that the workenv is in use; the app inherits it.
     workenv.keep_lock()?;
     Ok(command)

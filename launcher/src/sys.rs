@@ -15,7 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct File {
     fd: OwnedFd,
     len: u64,
-    by_name: bool,
 }
 
 impl File {
@@ -31,7 +30,6 @@ impl File {
             path = execfn;
             opened = open(path);
         }
-        let by_name = path != b"/proc/self/exe";
         match opened.and_then(Self::from_fd) {
             Err(Errno::ACCESS) => Err(ErrorKind::Refused {
                 what: "this package may be executed but not read by you".into(),
@@ -39,19 +37,14 @@ impl File {
             }
             .into()),
             Err(errno) => Err(Error::io("cannot open", path, errno)),
-            Ok(file) => Ok(Self { by_name, ..file }),
+            Ok(file) => Ok(file),
         }
-    }
-
-    /// True when the executable had to be opened by its name, for want of /proc.
-    pub fn was_found_by_name(&self) -> bool {
-        self.by_name
     }
 
     /// Takes an open file.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
         let len = Status::of(fd.as_fd())?.size;
-        Ok(Self { fd, len, by_name: false })
+        Ok(Self { fd, len })
     }
 }
 

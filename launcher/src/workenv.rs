@@ -16,6 +16,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::exec::Command;
 use crate::seal::{self, Seal};
@@ -27,36 +28,40 @@ use crate::text::{self, Placeholders};
 #[derive(Debug)]
 pub struct Workenv<'m> {
     path: Vec<u8>,
+    name: String,
     metadata: &'m Metadata,
     lock: Option<OwnedFd>,
 }
 
 impl<'m> Workenv<'m> {
-    /// Makes sure that the slots are in the store and the workenv over them is whole.
-    pub fn prepare<S: Source>(verified: &'m Verified<'_, S>, cache: &Cache) -> Result<Self> {
-        let metadata = verified.metadata();
+    /// Where a package's workenv is, whether it is there or not.
+    pub fn new<S: Source>(verified: &'m Verified<'_, S>, cache: &Cache) -> Self {
         let name = name_of(verified.identity(), cache);
         let path = sys::join(&sys::join(cache.path(), b"v1/envs"), name.as_bytes());
-        let mut workenv = Self { path, metadata, lock: None };
+        Self { path, name, metadata: verified.metadata(), lock: None }
+    }
+
+    /// Makes sure that the slots are in the store and the workenv over them is whole. `env` is the app's environment,
+    /// for setup commands.
+    pub fn prepare<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, env: &Environment) -> Result<()> {
         let plan = Plan::new(verified)?;
         let mut lock = None;
         loop {
-            let check = match workenv.state(&name, cache, &plan)? {
-                State::Whole => return Ok(workenv),
+            let check = match self.state(cache, &plan)? {
+                State::Whole => return Ok(()),
                 State::Missing => Check::Rows,
                 State::Damaged => Check::Content,
             };
             // Nobody else is at it once the lock is ours: what was found then is still so.
             if lock.is_none() {
-                lock = Some(store::Lock::exclusive(&cache.envs, &name)?);
+                lock = Some(store::Lock::exclusive(&cache.envs, &self.name)?);
                 continue;
             }
             for slot in &plan.shared {
                 slot.ensure(verified, &cache.slots, check)?;
             }
-            store::sweep(&cache.envs, &name)?;
-            workenv.build(verified, &name, cache, &plan)?;
-            return Ok(workenv);
+            store::sweep(&cache.envs, &self.name)?;
+            return self.build(verified, cache, &plan, env);
         }
     }
 
@@ -77,15 +82,17 @@ impl<'m> Workenv<'m> {
             args.push(text::fill(&word, &self.placeholders()));
         }
         let Some(mut program) = args.first().cloned() else {
-            return Err(Error::manifest("execution.command is not a command line", line));
+            return Err(Error::manifest("not a command line", line));
         };
         if !program.contains(&b'/') {
-            program = sys::join(&sys::join(&self.path, b"bin"), &program);
+            program = sys::join(b"bin", &program);
         }
-        if !program.starts_with(b"/") {
-            program = sys::join(&self.path, &program);
-        }
-        Ok(Command { program, args, env: Default::default() })
+        Ok(Command { program: self.absolute(&program), args, env: Default::default() })
+    }
+
+    /// A path, below the workenv when it is a relative one.
+    pub fn absolute(&self, path: &[u8]) -> Vec<u8> {
+        if path.starts_with(b"/") { path.to_vec() } else { sys::join(&self.path, path) }
     }
 
     /// Lets the app inherit the lock that keeps the workenv from being cleaned away, at a descriptor out of its way.
@@ -103,15 +110,15 @@ impl<'m> Workenv<'m> {
 
     /// The check of every start: the seals of workenv and slots are in order, the files that start the app are the
     /// ones that were sealed.
-    fn state(&mut self, name: &str, cache: &Cache, plan: &Plan) -> Result<State> {
-        let dir = match cache.envs.open_dir(name.as_bytes()) {
+    fn state(&mut self, cache: &Cache, plan: &Plan) -> Result<State> {
+        let dir = match cache.envs.open_dir(self.name.as_bytes()) {
             Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(State::Missing),
             opened => match store::present(opened)? {
                 Some(dir) => dir,
                 None => return Ok(State::Damaged),
             },
         };
-        let Some(seal) = Seal::open(&dir, name)? else { return Ok(State::Damaged) };
+        let Some(seal) = Seal::open(&dir, &self.name)? else { return Ok(State::Damaged) };
         for slot in &plan.shared {
             if !slot.is_intact(&cache.slots, Check::Seal)? {
                 return Ok(State::Damaged);
@@ -122,7 +129,7 @@ impl<'m> Workenv<'m> {
         }
         self.lock_shared(seal.into_fd());
         // Cleaning may have taken it away between opening and locking.
-        let there = store::is_still_there(&dir, &cache.envs, name.as_bytes())?;
+        let there = store::is_still_there(&dir, &cache.envs, self.name.as_bytes())?;
         Ok(if there { State::Whole } else { State::Missing })
     }
 
@@ -132,29 +139,41 @@ impl<'m> Workenv<'m> {
     }
 
     /// Builds the workenv beside its place, or mends the one that is there, and seals it.
-    fn build<S: Source>(&mut self, verified: &Verified<'_, S>, name: &str, cache: &Cache, plan: &Plan) -> Result<()> {
+    fn build<S: Source>(
+        &mut self,
+        verified: &Verified<'_, S>,
+        cache: &Cache,
+        plan: &Plan,
+        env: &Environment,
+    ) -> Result<()> {
         // A workenv that was whole once is mended in place: what the app or its user added to it stays.
-        if plan.private.is_empty() && self.mend(verified, name, cache, plan)? {
+        if plan.is_mendable && self.mend(verified, cache, plan, env)? {
             return Ok(());
         }
-        let (temporary, dir) = store::temporary_dir(&cache.envs, name)?;
-        let built = self.fill(verified, name, plan, &dir).and_then(|seal| {
-            store::publish(&cache.envs, &temporary, name)?;
-            Ok(seal)
-        });
-        match built {
-            Ok(seal) => self.lock_shared(seal),
-            Err(error) => {
-                let _ = cache.envs.remove(&temporary);
-                return Err(error);
-            }
+        let (temporary, dir) = store::temporary_dir(&cache.envs, &self.name)?;
+        let mut built = self.lay_out(verified, plan, &dir);
+        // Programs run where the app will find what they leave. Without a seal it counts as absent until they are done.
+        if !plan.runs_programs {
+            built = built.and_then(|()| self.finish(plan, &dir, env));
         }
-        Ok(())
+        let mut published = built.and_then(|()| store::publish(&cache.envs, &temporary, &self.name));
+        if published.is_err() {
+            let _ = cache.envs.remove(&temporary);
+        } else if plan.runs_programs {
+            published = self.finish(plan, &dir, env);
+        }
+        published
     }
 
-    fn mend<S: Source>(&mut self, verified: &Verified<'_, S>, name: &str, cache: &Cache, plan: &Plan) -> Result<bool> {
-        let Some(dir) = store::present(cache.envs.open_dir(name.as_bytes()))? else { return Ok(false) };
-        if Seal::open(&dir, name)?.is_none() {
+    fn mend<S: Source>(
+        &mut self,
+        verified: &Verified<'_, S>,
+        cache: &Cache,
+        plan: &Plan,
+        env: &Environment,
+    ) -> Result<bool> {
+        let Some(dir) = store::present(cache.envs.open_dir(self.name.as_bytes()))? else { return Ok(false) };
+        if Seal::open(&dir, &self.name)?.is_none() {
             return Ok(false);
         }
         for path in &plan.sealed[..plan.written] {
@@ -164,14 +183,14 @@ impl<'m> Workenv<'m> {
             }
         }
         dir.remove(seal::NAME)?;
-        let seal = self.fill(verified, name, plan, &dir)?;
-        self.lock_shared(seal);
+        self.lay_out(verified, plan, &dir)?;
+        self.finish(plan, &dir, env)?;
         Ok(true)
     }
 
-    /// Slots first, then directories, links and files, the seal last.
-    fn fill<S: Source>(&self, verified: &Verified<'_, S>, name: &str, plan: &Plan, dir: &Dir) -> Result<OwnedFd> {
-        let metadata = verified.metadata();
+    /// Slots first, then directories and links.
+    fn lay_out<S: Source>(&self, verified: &Verified<'_, S>, plan: &Plan, dir: &Dir) -> Result<()> {
+        let metadata = self.metadata;
         for (index, placement) in &plan.private {
             let Placement::Private(target) = placement else { continue };
             let root = if is_archive(metadata, *index) { target } else { sys::split(target).0 };
@@ -204,7 +223,13 @@ impl<'m> Workenv<'m> {
         for (path, target) in &metadata.workenv.links {
             link(dir, relative(path), &link_target(relative(path), target, &values))?;
         }
-        for command in &metadata.setup {
+        Ok(())
+    }
+
+    /// Setup commands, in their order; the seal last.
+    fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment) -> Result<()> {
+        let values = self.placeholders();
+        for command in &self.metadata.setup {
             match command {
                 SetupCommand::WriteFile { path, content, mode } => {
                     let (parent, name) = parent_of(dir, relative(path))?;
@@ -220,7 +245,11 @@ impl<'m> Workenv<'m> {
                     sys::chmod(fd.as_fd(), mode & 0o755)
                         .map_err(|errno| parent.failed("cannot set the mode of", name, errno))?;
                 }
+                #[cfg(feature = "all")]
+                _ => crate::setup::run(command, self, env)?,
+                #[cfg(not(feature = "all"))]
                 SetupCommand::Execute { command } | SetupCommand::EnumerateAndExecute { command, .. } => {
+                    let _ = env;
                     return Err(Error::manifest("setup_commands: this launcher runs no commands", command));
                 }
             }
@@ -233,7 +262,9 @@ impl<'m> Workenv<'m> {
                 stat => seal.row(path, &stat?)?,
             }
         }
-        seal.finish(name, Digest([0; 32]))
+        let seal = seal.finish(&self.name, Digest([0; 32]))?;
+        self.lock_shared(seal);
+        Ok(())
     }
 }
 
@@ -246,6 +277,7 @@ enum State {
 }
 
 /// What a package's workenv is made of.
+#[derive(Default)]
 struct Plan {
     /// Slots in the store.
     shared: Vec<Shared>,
@@ -256,12 +288,16 @@ struct Plan {
     sealed: Vec<String>,
     /// How many are written.
     written: usize,
+    /// True when setup commands run programs.
+    runs_programs: bool,
+    /// True when everything of it can be written again without touching what else is there.
+    is_mendable: bool,
 }
 
 impl Plan {
     fn new<S: Source>(verified: &Verified<'_, S>) -> Result<Self> {
         let metadata = verified.metadata();
-        let mut plan = Self { shared: Vec::new(), private: Vec::new(), sealed: Vec::new(), written: 0 };
+        let mut plan = Self::default();
         for path in metadata.written_paths() {
             check_path(path)?;
         }
@@ -276,10 +312,13 @@ impl Plan {
             }
         }
         for command in &metadata.setup {
-            if let SetupCommand::WriteFile { path, .. } = command {
-                plan.sealed.push(relative(path).into());
+            match command {
+                SetupCommand::WriteFile { path, .. } => plan.sealed.push(relative(path).into()),
+                SetupCommand::Chmod { .. } => {}
+                SetupCommand::Execute { .. } | SetupCommand::EnumerateAndExecute { .. } => plan.runs_programs = true,
             }
         }
+        plan.is_mendable = plan.private.is_empty() && !plan.runs_programs;
         for (path, _) in &metadata.workenv.links {
             plan.sealed.push(relative(path).into());
         }

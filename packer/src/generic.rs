@@ -206,14 +206,6 @@ fn not_acted_on(manifest: &Generic) -> Vec<String> {
             notes.push(format!("{key} goes into the package, but this version's launcher does not act on it"));
         }
     }
-    if let Some(Value::Array(commands)) = manifest.document.get("setup_commands") {
-        let runs = |command: &Value<'_>| {
-            command.get("type").and_then(Value::as_str).is_some_and(|kind| kind.contains("execute"))
-        };
-        if commands.iter().any(runs) {
-            notes.push("setup_commands that run a program make this version's launcher refuse the start".into());
-        }
-    }
     for slot in &manifest.slots {
         if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager) {
             notes.push(format!(

@@ -113,7 +113,14 @@ impl Plan {
 
     /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).
     pub fn needs_all(&self) -> bool {
-        self.slots.iter().any(PlannedSlot::needs_all)
+        self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
+    }
+
+    /// True when setup commands run programs.
+    fn runs_programs(&self) -> bool {
+        let Some(Value::Array(commands)) = self.document.get("setup_commands") else { return false };
+        let kinds = commands.iter().filter_map(|command| command.get("type").and_then(Value::as_str));
+        kinds.into_iter().any(|kind| matches!(kind, "execute" | "enumerate_and_execute"))
     }
 }
 
