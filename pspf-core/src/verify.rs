@@ -5,7 +5,7 @@
 //!
 //! | # | check | reads | fails with | docs/format.md |
 //! |---|---|---|---|---|
-//! | 1 | trailer, Adler-32, bounds ([`Package::open`]) | index, slot table | `NotAPackage`, `Malformed` | 1, 2 |
+//! | 1 | trailer, Adler-32, bounds ([`Package::open`]) | index, slot table | `NotAPackage`, `Malformed`, `TooLarge` | 1 to 3 |
 //! | 2 | metadata digest | metadata container | `Malformed` | 2 |
 //! | 3 | key and signature | JSON | `Untrusted` | 4 |
 //! | 4 | strict JSON, typed document | JSON | `Malformed` | 4 |
@@ -285,7 +285,10 @@ fn check_claims<S: Source>(
         .map_err(|_| Error::json("extensions.x-pspf-claims.layout", "a layout that a file can have", "another"))?;
     let (public_key, signature) = (index.public_key(), index.signature());
     let rebuilt = claims.index(&layout, package.container(), public_key, signature, metadata.policy.as_ref());
-    if let Some(at) = first_difference(rebuilt.block(), index.block()) {
+    // The checksum follows from all other fields: when one of them differs, that one is to be named.
+    let (behind_checksum, found) = (&rebuilt.block()[8..], &index.block()[8..]);
+    let behind_checksum = first_difference(behind_checksum, found).map(|at| at + 8);
+    if let Some(at) = behind_checksum.or_else(|| first_difference(rebuilt.block(), index.block())) {
         let offset = layout.trailer_offset + trailer::START_MAGIC.len() as u64 + at as u64;
         return Err(differs(Part::Index(index_field_at(at)), offset, rebuilt.block()[at], index.block()[at]));
     }
