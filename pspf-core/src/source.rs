@@ -28,7 +28,7 @@ pub trait Source {
             match self.read_at(at, &mut buf[done..])? {
                 0 => return Err(ErrorKind::Source { at, len: (buf.len() - done) as u64, errno: None }.into()),
                 // A source that claims to have read more than it was asked for must not make us index past the end.
-                read => done = (done + read).min(buf.len()),
+                read => done = done.saturating_add(read).min(buf.len()),
             }
         }
         Ok(())
