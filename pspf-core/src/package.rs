@@ -26,8 +26,9 @@ pub struct Package<S> {
 impl<S: Source> Package<S> {
     /// Finds the index at the end of the file and checks that everything it names lies inside the file.
     ///
-    /// Fails with [`Error`] when there is no index, and with [`Error`] or
-    /// [`Error`] naming the field when there is one that cannot be.
+    /// Fails with [`ErrorKind::NotAPackage`] when there is no index, with [`ErrorKind::Malformed`] or
+    /// [`ErrorKind::TooLarge`] naming the field when there is one that cannot be, and with [`ErrorKind::Source`] when
+    /// the bytes cannot be read.
     pub fn open(source: S) -> Result<Self> {
         let size = source.len();
         let trailer_offset = size.checked_sub(trailer::SIZE as u64).ok_or(ErrorKind::NotAPackage { size })?;

@@ -2,7 +2,7 @@
 //!
 //! Verification is the cofactored one of ed25519-compact, after refusals of our own: public keys and `R`
 //! values of small order or in a non-canonical encoding. With the identity point as public key one constant
-//! signature is valid for any message (SECURITY: attack 4); that package is refused here.
+//! signature is valid for any message; that package is refused here (docs/format.md section 4.1).
 
 use core::fmt;
 
