@@ -6,10 +6,11 @@ use common::{
     LAUNCHER, Stocked, bytes, document, gzip, key, package, package_with, raw, read_everything, sample, tar, tar_gzip,
     tar_raw,
 };
-use pspf_core::build::Builder;
+use pspf_core::build::{Builder, Slot};
 use pspf_core::claims::Succession;
+use pspf_core::json::Value;
 use pspf_core::layout::Rules;
-use pspf_core::sign::{KeyId, KeyOrigin};
+use pspf_core::sign::{KeyId, KeyOrigin, SecretKey};
 use pspf_core::verify::report;
 use pspf_core::{Digest, Grade, Package};
 
@@ -126,6 +127,38 @@ fn a_slot_that_changed_after_it_was_signed_is_not_written() {
     }
     head.write(&&LAUNCHER[1..], &[&&b"12345"[..]], &mut Vec::new()).unwrap_err();
     head.write(&LAUNCHER, &[&&b"12345"[..]], &mut Vec::new()).unwrap();
+}
+
+/// docs/format.md section 6.1, the package of the example in src/lib.rs: every line that shows bytes.
+#[test]
+fn the_worked_example_in_the_documentation_is_true() {
+    let greet = Value::object([
+        ("package", Value::object([("name", "greet".into()), ("version", "1.0.0".into())])),
+        ("execution", Value::object([("command", "{workenv}/hello.txt".into())])),
+    ]);
+    let (launcher, hello): (&[u8], &[u8]) = (b"\x7fELF...", b"hello");
+    let head = Builder::new(greet, &launcher)
+        .unwrap()
+        .slot(Slot::raw("hello", "hello.txt", &hello).unwrap())
+        .sign(&SecretKey::from_seed_text("doc"), KeyOrigin::Given)
+        .unwrap();
+    let mut file = Vec::new();
+    head.write(&launcher, &[&hello], &mut file).unwrap();
+
+    let text = include_str!("../../docs/format.md");
+    let table = text.split("### 6.1").nth(1).unwrap().split("```").nth(1).unwrap();
+    let mut shown = 0;
+    for line in table.lines() {
+        let mut words = line.split_whitespace();
+        let Some(offset) = words.next().and_then(|word| word.parse::<usize>().ok()) else { continue };
+        let is_byte =
+            |word: &&str| word.len() == 2 && word.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+        let bytes: Vec<u8> = words.take_while(is_byte).map(|word| u8::from_str_radix(word, 16).unwrap()).collect();
+        assert_eq!(bytes, file[offset..offset + bytes.len()], "{line}");
+        shown += bytes.len();
+    }
+    assert!(shown > 200, "the table is read: {shown} bytes");
+    assert!(text.contains(&format!("builds a package of {} bytes", file.len())));
 }
 
 #[test]
