@@ -33,6 +33,11 @@ pub(crate) fn freestanding() -> PathBuf {
     root().join("launcher/freestanding")
 }
 
+/// The workspace of the example that links no standard library.
+pub(crate) fn freestanding_example() -> PathBuf {
+    root().join("pspf-core/examples/freestanding")
+}
+
 /// Cargo, in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -50,6 +55,13 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 pub(crate) fn cargo_freestanding(args: &[&str]) -> Command {
     let mut cargo = cargo(args);
     cargo.current_dir(freestanding()).env("CARGO_TARGET_DIR", target().join("freestanding"));
+    cargo
+}
+
+/// Cargo, in that example's workspace; its output stays apart from ours.
+pub(crate) fn cargo_example(args: &[&str]) -> Command {
+    let mut cargo = cargo(args);
+    cargo.current_dir(freestanding_example()).env("CARGO_TARGET_DIR", target().join("freestanding-example"));
     cargo
 }
 

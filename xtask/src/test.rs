@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::install::{self, Tools};
-use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_freestanding};
+use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_example, cargo_freestanding};
 use crate::size;
 use crate::steps::{Outcome, Steps};
 
@@ -61,7 +61,8 @@ fn formatting(tools: &Tools) -> Result<Outcome> {
         return Ok(Outcome::Skipped(reason));
     }
     project::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    done(&mut cargo_freestanding(&["fmt", "--check"]))
+    project::run(&mut cargo_freestanding(&["fmt", "--check"]))?;
+    done(&mut cargo_example(&["fmt", "--check"]))
 }
 
 fn lints(tools: &Tools) -> Result<Outcome> {
@@ -71,7 +72,9 @@ fn lints(tools: &Tools) -> Result<Outcome> {
     let args = ["clippy", "--locked", "--workspace", "--all-targets"];
     project::run(cargo(&args).args(DENY_WARNINGS))?;
     let args = ["clippy", "--locked", "--target", LAUNCHER_TARGET, "--all-targets", "--features", "selfcheck"];
-    done(cargo_freestanding(&args).args(DENY_WARNINGS))
+    project::run(cargo_freestanding(&args).args(DENY_WARNINGS))?;
+    let args = ["clippy", "--locked", "--target", LAUNCHER_TARGET];
+    done(cargo_example(&args).args(DENY_WARNINGS))
 }
 
 fn lints_of_features(tools: &Tools) -> Result<Outcome> {
@@ -90,6 +93,12 @@ fn lints_of_features(tools: &Tools) -> Result<Outcome> {
 fn documentation() -> Result<Outcome> {
     let strict = |mut command: Command| project::run(command.env("RUSTDOCFLAGS", "-D warnings"));
     strict(cargo(&["doc", "--locked", "--workspace", "--no-deps"]))?;
+    for (package, sets) in FEATURE_SETS {
+        for features in *sets {
+            let args = ["doc", "--locked", "--no-deps", "--package", package, "--no-default-features", "--features"];
+            strict(cargo(&[&args[..], &[features]].concat()))?;
+        }
+    }
     strict(cargo_freestanding(&["doc", "--locked", "--no-deps", "--lib", "--target", LAUNCHER_TARGET]))?;
     Ok(Outcome::Done)
 }
@@ -98,7 +107,7 @@ fn licences(tools: &Tools) -> Result<Outcome> {
     let Some(cargo_deny) = &tools.cargo_deny else {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     };
-    for manifest in [project::root(), project::freestanding()] {
+    for manifest in [project::root(), project::freestanding(), project::freestanding_example()] {
         let mut deny = Command::new(cargo_deny);
         deny.arg("--manifest-path").arg(manifest.join("Cargo.toml"));
         deny.arg("--config").arg(project::root().join("deny.toml")).arg("--locked");
