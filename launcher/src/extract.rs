@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use pspf_core::archive::{self, Kind, Reader};
+use pspf_core::archive::{self, Kind, Reader, passes_through};
 use pspf_core::digest::Hasher;
 use pspf_core::error::quoted;
 use pspf_core::names::{self, Names};
@@ -266,26 +266,6 @@ fn hash_file(dir: &Dir, name: &[u8]) -> Result<Digest> {
             Err(errno) => return Err(dir.failed("cannot read", name, errno)),
         }
     }
-}
-
-/// True when the way from the directory of `path` to `target` goes through one of `links`.
-fn passes_through(path: &str, target: &str, links: &Names) -> bool {
-    let mut at = split(path).0.to_owned();
-    let mut names = text::pieces(target, b'/').filter(|name| !name.is_empty() && *name != ".").peekable();
-    while let Some(name) = names.next() {
-        if name == ".." {
-            at.truncate(split(&at).0.len());
-        } else {
-            if !at.is_empty() {
-                at.push('/');
-            }
-            at.push_str(name);
-            if names.peek().is_some() && links.number_of(&at).is_some() {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 #[cfg(feature = "all")]

@@ -324,6 +324,32 @@ pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut Tree
     Ok(None)
 }
 
+/// True when the way from the directory of the link at `path` to its `target` goes through one of `links`. A link may
+/// lead to another one, but not through it: what `..` means behind a link is for the file system to say.
+pub fn passes_through(path: &str, target: &str, links: &Names) -> bool {
+    let mut at = String::from(directory_of(path));
+    let mut names = text::pieces(target, b'/').filter(|name| !name.is_empty() && *name != ".").peekable();
+    while let Some(name) = names.next() {
+        if name == ".." {
+            at.truncate(directory_of(&at).len());
+        } else {
+            if !at.is_empty() {
+                at.push('/');
+            }
+            at.push_str(name);
+            if names.peek().is_some() && links.number_of(&at).is_some() {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The path without its last component; empty when there is no other.
+fn directory_of(path: &str) -> &str {
+    text::rsplit_once(path, b'/').map_or("", |(directory, _)| directory)
+}
+
 /// The mode of a symbolic link in a tree digest, as systems report it.
 pub const SYMLINK_MODE: u16 = 0o777;
 /// The mode of a directory in a tree digest and on disk.
