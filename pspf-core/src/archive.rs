@@ -15,7 +15,6 @@ use crate::codec::Stage;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result, quoted};
 use crate::limits;
-#[cfg(feature = "foreign")]
 use crate::names::Names;
 use crate::number;
 #[cfg(feature = "foreign")]
@@ -281,12 +280,17 @@ impl Seen {
 
 /// Reads a whole archive and adds its entries to a tree digest, without writing anything. A hard link counts as a
 /// file of its own.
+///
+/// Refuses what the launcher could not or would not write: entries inside of a file or a link, and links that lead
+/// through another link.
 #[cfg(feature = "foreign")]
 pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut TreeHasher) -> Result<Option<OutOfOrder>> {
     // What every entry is, by its number: a hard link repeats an earlier one.
     let mut entries: Vec<Option<(u16, Digest)>> = Vec::new();
+    let mut shape = Shape::default();
     let mut reader = Reader::new(stage);
     while let Some(entry) = reader.next_entry()? {
+        shape.add(&entry)?;
         let mode = placement.mode(entry.mode);
         let mut file = None;
         let added = match &entry.kind {
@@ -321,7 +325,60 @@ pub fn hash_tree(stage: &mut dyn Stage, placement: &Placement, hasher: &mut Tree
         }
         entries.push(file);
     }
+    shape.finish()?;
     Ok(None)
+}
+
+/// What lies inside of what.
+#[cfg(feature = "foreign")]
+#[derive(Default)]
+struct Shape {
+    /// Every path with something inside of it.
+    directories: Names,
+    /// Everything that can have nothing inside of it.
+    leaves: Names,
+    links: Vec<(String, String)>,
+}
+
+#[cfg(feature = "foreign")]
+impl Shape {
+    fn add(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != Kind::Directory {
+            if self.directories.number_of(&entry.path).is_some() {
+                return Err(malformed(
+                    &entry.path,
+                    "a directory, as entries before it lie inside of it",
+                    "another kind",
+                ));
+            }
+            self.leaves.insert(&entry.path);
+        }
+        if let Kind::Symlink { target } = &entry.kind {
+            self.links.push((entry.path.clone(), target.clone()));
+        }
+        let mut directory = directory_of(&entry.path);
+        // Above a directory that is known all are.
+        while !directory.is_empty() && self.directories.number_of(directory).is_none() {
+            if self.leaves.number_of(directory).is_some() {
+                let found = text::concat(&[&quoted(directory), ", which is none"]);
+                return Err(malformed_by(&entry.path, "a path through directories", found));
+            }
+            self.directories.insert(directory);
+            directory = directory_of(directory);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<()> {
+        let mut names = Names::default();
+        for (path, _) in &self.links {
+            names.insert(path);
+        }
+        match self.links.iter().find(|(path, target)| passes_through(path, target, &names)) {
+            Some((path, target)) => Err(malformed_by(path, "a link that leads through no other link", quoted(target))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// True when the way from the directory of the link at `path` to its `target` goes through one of `links`. A link may

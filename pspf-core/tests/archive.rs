@@ -3,9 +3,11 @@
 mod common;
 
 use common::{bytes, header, tar};
-use pspf_core::archive::{BLOCK, Entry, Kind, Reader};
+use pspf_core::archive::{self, BLOCK, Entry, Kind, Reader};
 use pspf_core::codec::Stored;
-use pspf_core::{ErrorKind, Part, Result};
+use pspf_core::placement::Placement;
+use pspf_core::tree::TreeHasher;
+use pspf_core::{Digest, ErrorKind, Part, Result};
 use tar::EntryType;
 
 #[test]
@@ -195,6 +197,77 @@ fn links_out_of_the_archive_are_refused() {
     }
 }
 
+/// The reader gives the entries as they come; what lies inside of what shows when the tree is hashed, or written.
+#[test]
+fn entries_inside_of_a_file_or_a_link_are_refused() {
+    use EntryType::{Directory, Link, Regular, Symlink};
+    let tree = |entries: &[(&str, EntryType)]| {
+        let headers: Vec<tar::Header> = entries
+            .iter()
+            .map(|(path, kind)| {
+                let mut header = named(path, *kind, 0);
+                if matches!(kind, Symlink | Link) {
+                    header.set_link_name("file").unwrap();
+                    header.set_cksum();
+                }
+                header
+            })
+            .collect();
+        let headers: Vec<(&tar::Header, &[u8])> = headers.iter().map(|header| (header, &b""[..])).collect();
+        tree_of(&archive(&headers))
+    };
+    for leaf in [Regular, Symlink, Link] {
+        tree(&[("file", Regular), ("a", leaf), ("a-b", Regular), ("ab", Regular)]).unwrap();
+        for inner in ["a/b", "a/b/c/d"] {
+            tree(&[("file", Regular), ("a", leaf), (inner, Regular)]).unwrap_err();
+            tree(&[("file", Regular), (inner, Regular), ("a", leaf)]).unwrap_err();
+            tree(&[("file", Regular), (inner, Directory), ("a", leaf)]).unwrap_err();
+        }
+    }
+    tree(&[("a", Directory), ("a/b", Regular), ("a/c", Directory), ("a/c/d", Regular)]).unwrap();
+    tree(&[("a/c/d", Regular), ("a/c", Directory), ("a/b", Regular), ("a", Directory)]).unwrap();
+}
+
+#[test]
+fn links_through_links_are_refused_and_links_to_links_are_not() {
+    let tree = |links: &[(&str, &str)]| {
+        let headers: Vec<tar::Header> = links
+            .iter()
+            .map(|(path, target)| {
+                let mut header = named(path, EntryType::Symlink, 0);
+                header.set_link_name(target).unwrap();
+                header.set_cksum();
+                header
+            })
+            .collect();
+        let headers: Vec<(&tar::Header, &[u8])> = headers.iter().map(|header| (header, &b""[..])).collect();
+        tree_of(&archive(&headers))
+    };
+    tree(&[("a", "x"), ("b", "a")]).unwrap();
+    tree(&[("b", "d/../a"), ("a", "x")]).unwrap();
+    tree(&[("a", "x"), ("b", "a/y")]).unwrap_err();
+    tree(&[("b", "a/y"), ("a", "x")]).unwrap_err();
+    tree(&[("a/b", "x"), ("c", "a/b/..")]).unwrap_err();
+    tree(&[("a/b", "x"), ("a/c", "./b/../y")]).unwrap_err();
+    tree(&[("a/b", "x"), ("a/c/d", "../b/y")]).unwrap_err();
+}
+
+#[test]
+fn hard_links_lead_to_files_that_came_before() {
+    let file = named("file", EntryType::Regular, 1);
+    let mut link = named("link", EntryType::Link, 0);
+    link.set_link_name("file").unwrap();
+    link.set_cksum();
+    let directory = named("file", EntryType::Directory, 0);
+    tree_of(&archive(&[(&file, b"x"), (&link, b"")])).unwrap();
+    tree_of(&archive(&[(&link, b""), (&file, b"x")])).unwrap_err();
+    tree_of(&archive(&[(&link, b"")])).unwrap_err();
+    tree_of(&archive(&[(&directory, b""), (&link, b"")])).unwrap_err();
+    // The tree is that of two equal files.
+    let second = named("link", EntryType::Regular, 1);
+    assert_eq!(tree_of(&archive(&[(&file, b"x"), (&link, b"")])), tree_of(&archive(&[(&file, b"x"), (&second, b"x")])));
+}
+
 #[test]
 fn extensions_and_headers_that_two_readers_could_take_differently_are_refused() {
     // Two sizes: one reader skips what another takes for a header.
@@ -306,6 +379,14 @@ fn entries(archive: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>> {
         entries.push((entry, content));
     }
     Ok(entries)
+}
+
+/// The digest of the tree that an archive leads to, and its number of records.
+fn tree_of(archive: &[u8]) -> Result<(Digest, u64)> {
+    let mut stage = Stored::new(&archive, Part::Slot(0), 0, archive.len() as u64);
+    let mut hasher = TreeHasher::collecting();
+    archive::hash_tree(&mut stage, &Placement::Shared("slot".into()), &mut hasher)?;
+    Ok(hasher.finish())
 }
 
 /// An archive of these headers and contents, right or not, and its end.
