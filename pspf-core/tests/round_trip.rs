@@ -3,13 +3,14 @@
 mod common;
 
 use common::{
-    LAUNCHER, Stocked, bytes, document, gzip, key, package, package_with, raw, read_everything, sample, tar, tar_gzip,
-    tar_raw,
+    LAUNCHER, Stocked, bytes, document, gzip, index_at, key, mend_checksum, package, package_with, raw,
+    read_everything, sample, tar, tar_gzip, tar_raw,
 };
 use pspf_core::build::{Builder, Slot};
 use pspf_core::claims::Succession;
 use pspf_core::json::Value;
 use pspf_core::layout::Rules;
+use pspf_core::metadata::Lifecycle;
 use pspf_core::sign::{KeyId, KeyOrigin, SecretKey};
 use pspf_core::verify::report;
 use pspf_core::{Digest, Grade, Package};
@@ -116,6 +117,37 @@ fn everything_that_the_builder_was_told_stands_in_the_claims() {
     assert_eq!((claims.launcher_size, claims.launcher_digest), (LAUNCHER.len() as u64, Digest::of(LAUNCHER)));
     assert_eq!((claims.lineage[0].from_public_key, claims.lineage[0].signature_by_from), ([1; 32], [2; 64]));
     assert!(claims.entry_points.iter().any(|(name, starts)| name == "sample" && starts == "{workenv}/bin/sample"));
+}
+
+#[test]
+fn attestation_and_policy_stand_in_the_index_and_nothing_else_may() {
+    let (mut slot, content) = raw("attestation", b"{\"sbom\":{}}");
+    slot.lifecycle = Lifecycle::Attestation;
+    (slot.encoded.tree, slot.encoded.files) = (None, 0);
+    let build = |policy: Value<'static>| {
+        let Value::Object(mut members) = document() else { unreachable!("the document is an object") };
+        members.push(("policy".into(), policy));
+        let builder = Builder::new(Value::Object(members), &LAUNCHER).unwrap().slot(slot.clone());
+        let head = builder.sign(&key(), KeyOrigin::Given).unwrap();
+        let mut file = Vec::new();
+        head.write(&LAUNCHER, &[&content], &mut file).unwrap();
+        file
+    };
+    let file = build(Value::object([("refuse_root", true.into()), ("after", Value::Null)]));
+    assert_eq!(read_everything(&file), Ok(()));
+    let package = Package::open(file.as_slice()).unwrap();
+    assert_eq!(package.index().sbom_digest(), Digest::of(&content).to_hex());
+    assert_eq!(package.index().policy_digest(), Digest::of(b"{\"after\":null,\"refuse_root\":true}").to_hex());
+    for at in 1440..1568 {
+        let mut changed = file.clone();
+        changed[index_at(&file) + at] ^= 1;
+        mend_checksum(&mut changed);
+        assert!(read_everything(&changed).is_err(), "byte {at} of the index");
+    }
+    // What builders write differently has no digest.
+    let file = build(Value::object([("note", "a < b".into())]));
+    assert_eq!(read_everything(&file), Ok(()));
+    assert_eq!(Package::open(file.as_slice()).unwrap().index().policy_digest(), [0; 64]);
 }
 
 #[test]
