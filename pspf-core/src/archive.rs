@@ -617,6 +617,7 @@ fn number(field: &[u8]) -> Option<u64> {
 
 fn describe(kind: u8) -> &'static str {
     match kind {
+        _ if cfg!(not(feature = "foreign")) => "unknown",
         b'3' => "a character device",
         b'4' => "a block device",
         b'6' => "a FIFO",

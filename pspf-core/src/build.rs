@@ -201,7 +201,7 @@ impl Builder {
             .flat_map(|(i, (claim, (offset, _)))| claim.descriptor(i, *offset).to_block())
             .collect();
         let signature = key.sign(json.as_bytes());
-        let index = Box::new(claims.index(&layout, &container, public_key, signature, metadata.policy.as_ref()));
+        let index = Box::new(claims.index(&layout, &container, public_key, signature, metadata.policy));
         Ok(Head { layout, json, container, table, index })
     }
 

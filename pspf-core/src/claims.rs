@@ -15,7 +15,6 @@ use crate::layout::{Layout, Rules};
 use crate::limits;
 use crate::metadata::{Lifecycle, slots};
 use crate::sign::{KeyId, KeyOrigin};
-use crate::verify::policy_digest;
 use crate::{number, text};
 
 /// The key under `extensions` in the metadata.
@@ -169,7 +168,7 @@ impl Claims {
         container: &[u8],
         public_key: [u8; 32],
         signature: [u8; 64],
-        policy: Option<&Value<'_>>,
+        policy: Option<Digest>,
     ) -> Index {
         let attestation = self.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8);
         let facts = Facts {
@@ -183,7 +182,7 @@ impl Claims {
             public_key,
             signature,
             sbom: attestation.map(|slot| slot.digest),
-            policy: policy.and_then(policy_digest),
+            policy,
         };
         Index::new(&facts, self.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())))
     }

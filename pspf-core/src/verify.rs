@@ -284,7 +284,7 @@ fn check_claims<S: Source>(
     let layout = Layout::new(&claims.layout, claims.launcher_size, container_size, sizes)
         .map_err(|_| Error::json("extensions.x-pspf-claims.layout", "a layout that a file can have", "another"))?;
     let (public_key, signature) = (index.public_key(), index.signature());
-    let rebuilt = claims.index(&layout, package.container(), public_key, signature, metadata.policy.as_ref());
+    let rebuilt = claims.index(&layout, package.container(), public_key, signature, metadata.policy);
     // The checksum follows from all other fields: when one of them differs, that one is to be named.
     let (behind_checksum, found) = (&rebuilt.block()[8..], &index.block()[8..]);
     let behind_checksum = first_difference(behind_checksum, found).map(|at| at + 8);
@@ -354,14 +354,6 @@ fn check_foreign<S: Source>(package: &Package<S>, metadata: &Metadata) -> Result
         return Err(Error::malformed(part, 0, "the key's fingerprint or zeros", "another fingerprint"));
     }
     Ok(())
-}
-
-/// The digest that `attestation_policy_hash` carries; `None` where FlavorPack's builders disagree on the text
-/// (docs/format.md section 4), so that the field is zero.
-pub(crate) fn policy_digest(policy: &json::Value<'_>) -> Option<Digest> {
-    let text = policy.to_sorted_text();
-    let disputed = text.chars().any(|character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'));
-    (!disputed).then(|| Digest::of(text.as_bytes()))
 }
 
 fn check_zeros(source: &dyn Source, start: u64, end: u64) -> Result<()> {

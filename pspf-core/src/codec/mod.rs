@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use crate::claims::Chunks;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result};
-use crate::format::{Operation, Operations};
+#[cfg(feature = "foreign")]
+use crate::format::Operation;
+use crate::format::Operations;
 use crate::source::Source;
 
 #[cfg(feature = "bzip2")]
@@ -38,7 +40,9 @@ pub trait Stage {
 }
 
 /// The stages that undo `operations` (all but `tar`, which the [`archive`](crate::archive) reader undoes) over
-/// `size` stored bytes at `offset`. `window` is that of [`undo`].
+/// `size` stored bytes at `offset`. `window` is how far back xz and zstd may look, in bytes:
+/// [`CLAIMED_WINDOW`](crate::limits::CLAIMED_WINDOW) or [`WINDOW`](crate::limits::WINDOW).
+#[cfg_attr(not(feature = "foreign"), expect(unused_variables, reason = "nothing has a window"))]
 pub fn open<'a>(
     source: &'a dyn Source,
     part: Part,
@@ -47,30 +51,33 @@ pub fn open<'a>(
     chunks: Option<(&'a Chunks, u64)>,
     window: u64,
 ) -> Result<Box<dyn Stage + 'a>> {
-    let steps = operations.steps()?;
-    if let (Operations::GZIP | Operations::TAR_GZIP, Some((chunks, original_size))) = (operations, chunks) {
-        return Ok(Box::new(Chunked::new(source, part, (offset, size), chunks, original_size)?));
+    match (operations, chunks) {
+        (Operations::RAW | Operations::TAR, _) => Ok(Box::new(Stored::new(source, part, offset, size))),
+        (Operations::GZIP | Operations::TAR_GZIP, Some((chunks, original_size))) => {
+            Ok(Box::new(Chunked::new(source, part, (offset, size), chunks, original_size)?))
+        }
+        #[cfg(not(feature = "foreign"))]
+        _ => Err(Error::left_out(&operations.name())),
+        #[cfg(feature = "foreign")]
+        _ => {
+            let mut stage: Box<dyn Stage + 'a> = Box::new(Stored::new(source, part.clone(), offset, size));
+            for step in operations.steps()?.iter().rev() {
+                stage = undo(*step, stage, part.clone(), window)?;
+            }
+            Ok(stage)
+        }
     }
-    let mut stage: Box<dyn Stage + 'a> = Box::new(Stored::new(source, part.clone(), offset, size));
-    for step in steps.iter().rev() {
-        stage = undo(*step, stage, part.clone(), window)?;
-    }
-    Ok(stage)
 }
 
-/// The stage that undoes one step over what `stage` gives; `part` is named in errors. `window` is how far back xz and
-/// zstd may look, in bytes: [`CLAIMED_WINDOW`](crate::limits::CLAIMED_WINDOW) or [`WINDOW`](crate::limits::WINDOW).
+/// The stage that undoes one step over what `stage` gives; `part` is named in errors. `window` is that of [`open`].
 ///
 /// Each takes exactly one member, stream or frame, with nothing after it, and compares every checksum in it. A step
 /// whose feature is off is [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
-#[cfg_attr(
-    not(all(feature = "foreign", feature = "xz", feature = "zstd")),
-    allow(unused_variables, reason = "what is left out looks at neither part nor window")
-)]
+#[cfg_attr(not(any(feature = "xz", feature = "zstd")), expect(unused_variables, reason = "nothing else has a window"))]
+#[cfg(feature = "foreign")]
 pub fn undo<'a>(step: Operation, stage: Box<dyn Stage + 'a>, part: Part, window: u64) -> Result<Box<dyn Stage + 'a>> {
     Ok(match step {
         Operation::Tar => stage,
-        #[cfg(feature = "foreign")]
         Operation::Gzip => Box::new(Gzip::new(stage, part)),
         #[cfg(feature = "bzip2")]
         Operation::Bzip2 => bzip2::open(stage, part),
@@ -78,7 +85,7 @@ pub fn undo<'a>(step: Operation, stage: Box<dyn Stage + 'a>, part: Part, window:
         Operation::Xz => xz::open(stage, part, window),
         #[cfg(feature = "zstd")]
         Operation::Zstd => zstd::open(stage, part, window),
-        #[cfg(not(all(feature = "foreign", feature = "bzip2", feature = "xz", feature = "zstd")))]
+        #[cfg(not(all(feature = "bzip2", feature = "xz", feature = "zstd")))]
         other => return Err(Error::left_out(other.name())),
     })
 }

@@ -77,8 +77,14 @@ impl Operations {
         self.0 & 0xff == u64::from(Operation::Tar.code())
     }
 
+    /// Reads the one spelling that we write.
+    #[cfg(not(feature = "foreign"))]
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, raw)| Self(*raw))
+    }
+
     /// Reads every spelling that FlavorPack's builders, launchers and specification use.
-    #[inline(never)]
+    #[cfg(feature = "foreign")]
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(raw) = name.strip_prefix("0x") {
             return number::parse(raw, 16).map(Self);
@@ -100,18 +106,28 @@ impl Operations {
         chain.steps().is_ok().then_some(chain)
     }
 
-    /// The one spelling that we write: `raw`, or the steps joined by dots, as in `tar.gz`; `gzip` alone.
+    /// The one spelling that we write, as in `tar.gz`; a number for chains that nobody writes.
     pub fn name(self) -> String {
-        match self {
-            Self::RAW => "raw".into(),
-            Self::GZIP => "gzip".into(),
-            _ => match self.steps() {
-                Ok(steps) => steps.iter().map(|step| step.name()).collect::<Vec<_>>().join("."),
-                Err(_) => number::hexadecimal(self.0),
-            },
+        match NAMES.iter().find(|(_, raw)| *raw == self.0) {
+            Some((name, _)) => (*name).into(),
+            None => number::hexadecimal(self.0),
         }
     }
 }
+
+/// The chains that builders write.
+const NAMES: [(&str, u64); 10] = [
+    ("raw", 0),
+    ("tar", 0x01),
+    ("gzip", 0x10),
+    ("bz2", 0x13),
+    ("xz", 0x16),
+    ("zst", 0x1b),
+    ("tar.gz", 0x1001),
+    ("tar.bz2", 0x1301),
+    ("tar.xz", 0x1601),
+    ("tar.zst", 0x1b01),
+];
 
 impl Operation {
     fn code(self) -> u8 {
@@ -128,6 +144,7 @@ impl Operation {
         [Self::Tar, Self::Gzip, Self::Bzip2, Self::Xz, Self::Zstd].into_iter().find(|step| step.code() == code)
     }
 
+    #[cfg(feature = "foreign")]
     fn from_name(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"tar" => Self::Tar,
