@@ -1,5 +1,6 @@
 //! Where slots and workenvs are kept, and why that place can be trusted.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use pspf_core::number::decimal;
@@ -24,7 +25,8 @@ pub struct Cache {
 impl Cache {
     /// Opens the cache at the first of these places, making it where it is missing:
     ///
-    /// 1. `PSPF_CACHE_DIR`, or systemd's `CACHE_DIRECTORY`: when this place does not work, nothing else is tried;
+    /// 1. `PSPF_CACHE_DIR`, or systemd's `CACHE_DIRECTORY`: when this place does not work, nothing else is tried; in one
+    ///    for everybody, as /tmp is, `pspf-<uid>`;
     /// 2. `XDG_CACHE_HOME/pspf`, then `HOME/.cache/pspf`, where the user owns that home;
     /// 3. `pspf-<uid>` in `/var/tmp` or `/tmp`, for users without a home of their own.
     pub fn open(env: &Environment) -> Result<Self> {
@@ -37,7 +39,7 @@ impl Cache {
             return Self::open_named(path, "(CACHE_DIRECTORY) is not an absolute path");
         }
         let home = |name| env.get(name).filter(|path| path.starts_with(b"/"));
-        let own = concat(&["pspf-", &decimal(rustix::process::geteuid().as_raw().into())]);
+        let own = own_name();
         let candidates = [
             (home(b"XDG_CACHE_HOME"), &b"pspf"[..], Base::Anywhere),
             (home(b"HOME"), b".cache/pspf", Base::Home),
@@ -54,10 +56,12 @@ impl Cache {
             };
             match root.and_then(|root| Self::open_in(&root, path)) {
                 Ok(cache) => return Ok(cache),
+                Err(error) if error.errno() == Some(Errno::NOENT) => {}
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
         }
-        Err(first_failure.unwrap_or_else(|| Error::refused(b"", "there is no place for extracted files", ELSEWHERE)))
+        let nowhere = || Error::refused(b"HOME, /var/tmp and /tmp", "are not there: no place to extract to", ELSEWHERE);
+        Err(first_failure.unwrap_or_else(nowhere))
     }
 
     /// The directory's path.
@@ -69,7 +73,14 @@ impl Cache {
         if !path.starts_with(b"/") {
             return Err(Error::refused(path, otherwise, "set it to a path that begins with /"));
         }
-        Self::open_in(&open_or_make(path, 0o700)?, path.to_vec())
+        let root = open_or_make(path, 0o700)?;
+        let stat = root.own_stat()?;
+        if stat.mode & STICKY != 0 && stat.mode & 0o022 != 0 && (stat.is_own() || stat.uid == 0) {
+            // Others may write here, but not rename or remove what is ours.
+            let own = own_name();
+            return Self::open_in(&own_dir(&root, own.as_bytes(), path)?, join(path, own.as_bytes()));
+        }
+        Self::open_in(&root, path.to_vec())
     }
 
     fn open_in(root: &Dir, path: Vec<u8>) -> Result<Self> {
@@ -77,6 +88,11 @@ impl Cache {
         let version = own_dir(root, b"v1", &path)?;
         Ok(Self { slots: own_dir(&version, b"slots", &path)?, envs: own_dir(&version, b"envs", &path)?, path })
     }
+}
+
+/// What our directory is called in a place for everybody.
+fn own_name() -> String {
+    concat(&["pspf-", &decimal(rustix::process::geteuid().as_raw().into())])
 }
 
 /// How a candidate is come by.

@@ -199,7 +199,7 @@ impl Error {
                 describe(program, *errno, text);
                 match *errno {
                     Errno::ACCESS => {
-                        "set PSPF_CACHE_DIR to a directory whose file system allows programs to run (noexec)"
+                        "set PSPF_CACHE_DIR to a directory where programs may run: this one's file system may be noexec"
                     }
                     Errno::NOENT => "this system lacks the program's loader (glibc), or the package is broken",
                     _ => return,

@@ -102,11 +102,10 @@ pub fn prepare<S: Source>(
 ) -> Result<Command> {
     let cache = cache::Cache::open(&env)?;
     let mut workenv = Workenv::new(verified, &cache);
-    let env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
-    workenv.prepare(verified, &cache, &env)?;
     let mut command = workenv.command(&verified.metadata().command)?;
+    command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
+    workenv.prepare(verified, &cache, &command)?;
     command.args.append(&mut args);
-    command.env = env;
     exec::add_origin(&mut command);
     // The lock says that the workenv is in use; the app inherits it.
     workenv.keep_lock()?;

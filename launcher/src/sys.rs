@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use pspf_core::{Source, number, text};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -336,6 +336,11 @@ pub fn split(path: &str) -> (&str, &str) {
 /// Sets exactly these permission bits.
 pub fn chmod(fd: BorrowedFd<'_>, mode: u16) -> Result<(), Errno> {
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode.into()))
+}
+
+/// True when no program may run on the file system (statfs(2): ST_NOEXEC).
+pub fn is_noexec(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_flags as u64 & StatVfsMountFlags::NOEXEC.bits() != 0)
 }
 
 /// Writes all of `bytes`.

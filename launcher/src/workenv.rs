@@ -17,7 +17,7 @@ use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, shown};
 use crate::exec::Command;
 use crate::seal::{self, Seal};
 use crate::store::{self, CONTENT, Check, Shared};
@@ -41,9 +41,9 @@ impl<'m> Workenv<'m> {
         Self { path, name, metadata: verified.metadata(), lock: None }
     }
 
-    /// Makes sure that the slots are in the store and the workenv over them is whole. `env` is the app's environment,
-    /// for setup commands.
-    pub fn prepare<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, env: &Environment) -> Result<()> {
+    /// Makes sure that the slots are in the store and the workenv over them is whole. `command` is what starts the app;
+    /// setup commands get its environment.
+    pub fn prepare<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, command: &Command) -> Result<()> {
         let plan = Plan::new(verified)?;
         let mut lock = None;
         loop {
@@ -54,6 +54,7 @@ impl<'m> Workenv<'m> {
             };
             // Nobody else is at it once the lock is ours: what was found then is still so.
             if lock.is_none() {
+                self.check_programs_may_run(cache, &command.program)?;
                 lock = Some(store::Lock::exclusive(&cache.envs, &self.name)?);
                 continue;
             }
@@ -61,7 +62,7 @@ impl<'m> Workenv<'m> {
                 slot.ensure(verified, &cache.slots, check)?;
             }
             store::sweep(&cache.envs, &self.name)?;
-            return self.build(verified, cache, &plan, env);
+            return self.build(verified, cache, &plan, &command.env);
         }
     }
 
@@ -93,6 +94,18 @@ impl<'m> Workenv<'m> {
     /// A path, below the workenv when it is a relative one.
     pub fn absolute(&self, path: &[u8]) -> Vec<u8> {
         if path.starts_with(b"/") { path.to_vec() } else { sys::join(&self.path, path) }
+    }
+
+    /// Tells before anything is extracted that the app's program would lie where no program may run (noexec). With
+    /// links that lead out of the workenv only the start itself can tell.
+    fn check_programs_may_run(&self, cache: &Cache, program: &[u8]) -> Result<()> {
+        if program.starts_with(&self.path)
+            && self.metadata.workenv.links.iter().all(|(_, target)| target.starts_with("{workenv}/"))
+            && sys::is_noexec(cache.envs.as_fd())
+        {
+            return Err(ErrorKind::Execution { program: shown(program), errno: Errno::ACCESS }.into());
+        }
+        Ok(())
     }
 
     /// Lets the app inherit the lock that keeps the workenv from being cleaned away, at a descriptor out of its way.

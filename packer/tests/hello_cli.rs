@@ -188,32 +188,11 @@ fn a_root_directory_with_only_the_c_library_is_enough() {
     let root = scratch.dir("root");
     common::copy_package(&hello, &root.join("hello.psp"));
     fs::create_dir_all(root.join("home")).unwrap();
-    let library = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib"]
-        .into_iter()
-        .find(|directory| Path::new(directory).join("libc.so.6").exists())
-        .expect("glibc");
-    let family = ["c", "m", "dl", "pthread", "rt", "util", "resolv", "nss_files", "nss_dns"];
-    fs::create_dir_all(root.join(&library[1..])).unwrap();
-    for entry in fs::read_dir(library).unwrap().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if family.iter().any(|member| name.starts_with(&format!("lib{member}.so."))) {
-            fs::copy(entry.path(), root.join(&library[1..]).join(name)).unwrap();
-        }
-    }
-    fs::create_dir_all(root.join("lib64")).unwrap();
-    let loader = "lib64/ld-linux-x86-64.so.2";
-    common::copy_package(&Path::new("/").join(loader), &root.join(loader));
-
+    common::copy_c_library(&root);
     for _ in 0..2 {
-        let mut start = if common::is_root() {
-            Command::new("/usr/sbin/chroot")
-        } else {
-            let mut unshare = Command::new("/usr/bin/unshare");
-            unshare.args(["--map-root-user", "--root"]);
-            unshare
-        };
-        start.arg(&root).args(["/hello.psp", "a", "b c", "--exit", "42"]).env_clear().env("HOME", "/home");
-        is_the_greeting(start.current_dir("/").finish());
+        let mut start = common::in_root(&root, "/hello.psp");
+        start.args(["a", "b c", "--exit", "42"]).env_clear().env("HOME", "/home");
+        is_the_greeting(start.finish());
     }
 }
 

@@ -17,6 +17,7 @@ const PYTHON: &str = "3.12";
 
 /// Programs that tests start: name, Debian package, and what for.
 const PROGRAMS: &[(&str, &str, &str)] = &[
+    ("busybox", "busybox-static", "a package is started in a root directory that holds nothing else"),
     ("unshare", "util-linux", "disks that are full or read-only are mounted for one child process alone"),
     ("mount", "mount", "disks that are full or read-only are mounted for one child process alone"),
 ];

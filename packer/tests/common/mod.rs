@@ -3,12 +3,14 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary compiles it and uses its own part")]
 
 mod app;
+mod host;
 mod mounts;
 mod package;
 mod process;
 mod scratch;
 
 pub use app::App;
+pub use host::{busybox, copy_c_library, in_root, without_system_calls};
 pub use mounts::{Mount, on_a_tmpfs};
 pub use package::{
     copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, slots, source_of, write_files,

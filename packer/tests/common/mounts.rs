@@ -13,6 +13,8 @@ pub enum Mount {
     Small(u32),
     /// Holds nothing, and nothing can be written.
     ReadOnly,
+    /// Holds what it should, and runs no program.
+    NoExec,
 }
 
 /// Runs `command` with a tmpfs over `directory` in a mount namespace of its own. What is in the directory when the
@@ -21,6 +23,7 @@ pub fn on_a_tmpfs(mount: Mount, directory: &Path, command: &Command) -> Option<F
     let options = match mount {
         Mount::Small(kibibytes) => format!("size={kibibytes}k"),
         Mount::ReadOnly => "ro".to_owned(),
+        Mount::NoExec => "noexec".to_owned(),
     };
     let trial = namespace("ro", directory, OsStr::new("true")).finish();
     super::require(match trial.code() {
