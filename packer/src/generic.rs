@@ -201,10 +201,8 @@ fn file_name(source: &Source, operations: Operations) -> String {
 /// What the package says and this version's launcher does not act on: nothing is ignored without a word.
 fn not_acted_on(manifest: &Generic) -> Vec<String> {
     let mut notes = Vec::new();
-    for key in ["cache_validation", "policy"] {
-        if manifest.document.get(key).is_some() {
-            notes.push(format!("{key} goes into the package, but this version's launcher does not act on it"));
-        }
+    if manifest.document.get("policy").is_some() {
+        notes.push("policy goes into the package, but this version's launcher does not act on it".to_owned());
     }
     for slot in &manifest.slots {
         if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager) {

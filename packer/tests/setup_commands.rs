@@ -280,6 +280,22 @@ fn a_damaged_workenv_is_set_up_again() {
 }
 
 #[test]
+fn what_cache_validation_asks_for_holds_at_every_start_without_it() {
+    let check = "[cache_validation]\ncheck_file = \"{workenv}/ready\"\nexpected_content = \"1.0\"\n";
+    let write = "[[setup_commands]]\ntype = \"write_file\"\npath = \"{workenv}/ready\"\ncontent = \"{version}\"\n";
+    for manifest in [[HEAD, write, ""].concat(), [HEAD, write, check].concat()] {
+        let app = App::new(&files(), &manifest);
+        app.start().finish().exits(0).stays_quiet();
+        let ready = common::env_of(&app.cache()).join("ready");
+        for damage in [|path: &Path| fs::remove_file(path), |path: &Path| fs::write(path, "0.9 and before")] {
+            damage(&ready).unwrap();
+            app.start().finish().exits(0).stays_quiet();
+            assert_eq!(fs::read_to_string(&ready).unwrap(), "1.0");
+        }
+    }
+}
+
+#[test]
 fn packer_run_sets_up_in_the_same_way() {
     let outside = Scratch::new();
     let app = failing(&outside, "exit 3");
