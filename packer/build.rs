@@ -102,6 +102,9 @@ fn rustc_flags(root: &Path) -> Vec<OsString> {
         // SHA-256 for processors without instructions for it: rolled up, a third slower, and 9 KB smaller.
         "--cfg".into(),
         "sha2_backend_soft=\"compact\"".into(),
+        // Sequences of instructions that occur often become functions, and large matches comparisons: 1,600 bytes.
+        "-Cllvm-args=-enable-machine-outliner=always".into(),
+        "-Cllvm-args=-min-jump-table-entries=200".into(),
     ];
     let mut remap = |from: &Path, to: &str| {
         let mut flag = OsString::from("--remap-path-prefix=");

@@ -49,12 +49,7 @@ impl Cache {
         let mut first_failure = None;
         for (base, below, kind) in candidates {
             let Some(base) = base else { continue };
-            let path = join(base, below);
-            let root = match kind {
-                Base::Home => open_below(base, below),
-                Base::Anywhere => open_or_make(&path, 0o700),
-            };
-            match root.and_then(|root| Self::open_in(&root, path)) {
+            match Self::open_candidate(base, below, kind) {
                 Ok(cache) => return Ok(cache),
                 Err(error) if error.errno() == Some(Errno::NOENT) => {}
                 Err(error) => first_failure = first_failure.or(Some(error)),
@@ -67,6 +62,16 @@ impl Cache {
     /// The directory's path.
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    #[inline(never)]
+    fn open_candidate(base: &[u8], below: &[u8], kind: Base) -> Result<Self> {
+        let path = join(base, below);
+        let root = match kind {
+            Base::Home => open_below(base, below)?,
+            Base::Anywhere => open_or_make(&path, 0o700)?,
+        };
+        Self::open_in(&root, path)
     }
 
     fn open_named(path: &[u8], otherwise: &'static str) -> Result<Self> {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use pspf_core::digest::hex;
 use pspf_core::error::printable;
 use pspf_core::number::{self, decimal};
-use pspf_core::text::concat;
+use pspf_core::text::{concat, pieces};
 use pspf_core::verify::Grade;
 use pspf_core::{Source, Verified};
 use rustix::io::Errno;
@@ -43,7 +43,7 @@ impl Command {
     /// Fails with [`ErrorKind::Arguments`] when there is no such command, or not with as many arguments.
     pub fn take(env: &Environment, args: &mut Vec<Vec<u8>>) -> Result<Self> {
         let value = env.get(VARIABLE).unwrap_or_default();
-        if !YES.iter().any(|yes| value.eq_ignore_ascii_case(yes.as_bytes())) {
+        if !pieces(YES, b' ').any(|yes| yes.as_bytes().eq_ignore_ascii_case(value)) {
             return Ok(Self::Run);
         }
         if args.is_empty() {
@@ -189,7 +189,7 @@ fn line(parts: &[&str]) -> Result<()> {
 /// The variable that asks for a command instead of the app.
 pub const VARIABLE: &[u8] = b"FLAVOR_LAUNCHER_CLI";
 /// Its values that mean yes, in any case: those of FlavorPack's two launchers.
-const YES: [&str; 4] = ["1", "true", "yes", "on"];
+const YES: &str = "1 true yes on";
 /// Each command with the number of its arguments.
 const COMMANDS: [(&str, Command, usize); 8] = [
     ("info", Command::Info, 0),

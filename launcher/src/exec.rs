@@ -34,13 +34,14 @@ pub fn add_origin(command: &mut Command) {
 
 /// The directory of the file that a program's path leads to, when its last component is a link.
 fn directory_of(program: &[u8]) -> Vec<u8> {
-    let parent = |path: &[u8]| path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)].to_vec();
-    let directory = parent(program);
-    match rustix::fs::readlinkat(rustix::fs::CWD, program, Vec::new()) {
-        Ok(target) if target.to_bytes().starts_with(b"/") => parent(target.to_bytes()),
-        Ok(target) => parent(&crate::sys::join(&directory, target.to_bytes())),
-        Err(_) => directory,
+    let mut path = program.to_vec();
+    let up = |path: &mut Vec<u8>| path.truncate(path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+    up(&mut path);
+    if let Ok(target) = crate::sys::read_link(rustix::fs::CWD, program) {
+        path = if target.starts_with(b"/") { target } else { crate::sys::join(&path, &target) };
+        up(&mut path);
     }
+    path
 }
 
 /// Replaces this process by the app; what comes back is why not.

@@ -227,25 +227,26 @@ pub fn hash_tree(root: &Dir) -> Result<Digest> {
 fn hash_below(dir: &Dir, prefix: &str, tree: &mut TreeHasher) -> Result<()> {
     let mut entries = Vec::new();
     for name in dir.names(b"")? {
-        let stat = dir.stat(&name)?;
+        let is_directory = dir.stat(&name)?.kind == FileType::Directory;
         // No slot has a name that is not UTF-8: that it differs is enough.
-        let mut sorted_as = core::str::from_utf8(&name).unwrap_or_default().to_owned();
-        if stat.kind == FileType::Directory {
-            sorted_as.push('/');
+        let mut name = String::from_utf8(name).unwrap_or_default();
+        if is_directory {
+            name.push('/');
         }
-        entries.push((sorted_as, name, stat));
+        entries.push(name);
     }
     if let Some(directory) = prefix.strip_suffix('/').filter(|_| entries.is_empty()) {
         let _ = tree.add(tree::Kind::Directory, archive::DIRECTORY_MODE, directory, ZEROS);
     }
-    for (name, at) in names::sorted(entries.iter().map(|(sorted_as, ..)| sorted_as.as_str())) {
+    for (name, _) in names::sorted(entries.iter().map(String::as_str)) {
         let path = text::concat(&[prefix, name]);
-        let (_, name, stat) = &entries[at];
+        if let Some(name) = name.strip_suffix('/') {
+            hash_below(&dir.open_dir(name.as_bytes())?, &path, tree)?;
+            continue;
+        }
+        let name = name.as_bytes();
+        let stat = dir.stat(name)?;
         let (kind, mode, digest) = match stat.kind {
-            FileType::Directory => {
-                hash_below(&dir.open_dir(name)?, &path, tree)?;
-                continue;
-            }
             FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(name)?)),
             _ => (tree::Kind::File, stat.mode, hash_file(dir, name)?),
         };

@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 use pspf_core::{Package, Source, Verified};
 
@@ -81,12 +82,13 @@ fn launch(start: Start) -> Result<()> {
         return sys::print(text.as_bytes());
     }
     let file = sys::File::open_own(start.execfn.as_deref())?;
-    let package = Package::open(file).map_err(ErrorKind::Open)?;
+    // Never dropped: the process ends with this function, and freeing all their parts takes code.
+    let package = ManuallyDrop::new(Package::open(file).map_err(ErrorKind::Open)?);
     let verified = package.verify();
     if command != cli::Command::Run {
         return cli::answer(command, &args, verified);
     }
-    let verified = verified.map_err(ErrorKind::Verify)?;
+    let verified = ManuallyDrop::new(verified.map_err(ErrorKind::Verify)?);
     verified.check_launcher().map_err(ErrorKind::Verify)?;
     let command = prepare(&verified, typed, args, env)?;
     Err(exec::replace_process(&command))

@@ -194,10 +194,14 @@ pub fn discard(parent: &Dir, name: &str) -> Result<()> {
 
 /// Deletes what owners of this lock who died have left. Whoever holds the lock is the only one to have any.
 pub fn sweep(parent: &Dir, name: &str) -> Result<()> {
-    for prefix in [".tmp.", ".trash."] {
-        for left in parent.names(concat(&[prefix, name, "."]).as_bytes())? {
-            let _ = parent.remove(&left);
-        }
+    sweep_all(parent, &concat(&[".tmp.", name, "."]))?;
+    sweep_all(parent, &concat(&[".trash.", name, "."]))
+}
+
+#[inline(never)]
+fn sweep_all(parent: &Dir, prefix: &str) -> Result<()> {
+    for left in parent.names(prefix.as_bytes())? {
+        let _ = parent.remove(&left);
     }
     Ok(())
 }

@@ -303,7 +303,8 @@ pub fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: u16) -> Re
     retry(|| rustix::fs::openat(dir, &*name, flags, Mode::from_raw_mode(mode.into())))
 }
 
-fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+/// Where a symbolic link leads.
+pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     // Paths have at most 4095 bytes.
     let mut target = alloc::vec![0; 4096];
     let size = rustix::fs::readlinkat_raw(dir, &*terminated(name)?, &mut *target)?;

@@ -13,36 +13,40 @@ use pspf_core::text::split_once;
 /// Splitting comes before [`fill`], so that no placeholder's value is ever split.
 pub fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut characters = line.chars().peekable();
+    let mut word = String::new();
+    let mut is_word = false;
+    let mut quote = None;
+    let mut characters = line.chars();
     while let Some(character) = characters.next() {
-        match character {
-            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
-            '\'' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next()? {
-                        '\'' => break,
-                        character => word.push(character),
-                    }
+        let mut literal = character;
+        match (quote, character) {
+            (None, ' ' | '\t' | '\n' | '\r') => {
+                if is_word {
+                    words.push(core::mem::take(&mut word));
+                    is_word = false;
                 }
+                continue;
             }
-            '"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match characters.next()? {
-                        '"' => break,
-                        '\\' if matches!(characters.peek(), Some('"' | '\\')) => word.extend(characters.next()),
-                        character => word.push(character),
-                    }
-                }
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                is_word = true;
+                continue;
             }
-            '\\' => word.get_or_insert_default().push(characters.next()?),
-            character => word.get_or_insert_default().push(character),
+            (Some(end), _) if character == end => {
+                quote = None;
+                continue;
+            }
+            (None, '\\') => literal = characters.next()?,
+            (Some('"'), '\\') if characters.as_str().starts_with(['"', '\\']) => literal = characters.next()?,
+            _ => {}
         }
+        word.push(literal);
+        is_word = true;
     }
-    words.extend(word);
-    Some(words)
+    if is_word {
+        words.push(word);
+    }
+    quote.is_none().then_some(words)
 }
 
 /// The command line that [`words`] splits into these words.

@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{App, Finish as _, Scratch};
-use packer::launchers::Need;
 
 /// Both launchers.
 fn launchers() -> impl Iterator<Item = &'static [u8]> {
-    let of = |needs| packer::launchers::built_in_for(needs).expect("one for this platform");
-    [of(vec![]), of(vec![Need::RunSetup])].into_iter()
+    let of = |needs_all| packer::launchers::built_in_for(needs_all).expect("one for this platform");
+    [of(false), of(true)].into_iter()
 }
 
 /// An app of two slots, an archive and a file, in front of each launcher.

@@ -16,6 +16,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Part, Result, quoted};
 use crate::limits;
 use crate::names::Names;
+#[cfg(feature = "foreign")]
 use crate::number;
 #[cfg(feature = "foreign")]
 use crate::placement::Placement;
@@ -103,6 +104,7 @@ impl<'s> Reader<'s> {
                 b'x' if cfg!(not(feature = "foreign")) => return Err(Error::left_out("a PAX header")),
                 b'x' | b'L' | b'K' => extension.read(header.kind, &self.extended(header.size)?)?,
                 // The root itself, as `tar -C DIR .` has it, is there anyway.
+                #[cfg(feature = "foreign")]
                 b'5' if header.size == 0 && extension.path.is_none() && is_root(&block)? => {}
                 _ => return self.entry(&block, &header, extension).map(Some),
             }
@@ -163,6 +165,9 @@ impl<'s> Reader<'s> {
                 Kind::Symlink { target }
             }
             b'5' => Kind::Directory,
+            #[cfg(not(feature = "foreign"))]
+            _ => return Err(malformed(&path, "a file, a directory or a link", "another type")),
+            #[cfg(feature = "foreign")]
             other => {
                 let found = text::concat(&["type ", &number::decimal(other.into()), " (", describe(other), ")"]);
                 return Err(malformed_by(&path, "a file, a directory or a link", found));
@@ -441,9 +446,13 @@ fn header_path(block: &[u8; BLOCK]) -> Result<String> {
     if block[257..263] != *b"ustar\0" || block[345] == 0 {
         return Ok(path);
     }
+    #[cfg(not(feature = "foreign"))]
+    return Err(Error::left_out("a prefix in a tar header"));
+    #[cfg(feature = "foreign")]
     Ok(text::concat(&[&name(&block[345..500])?, "/", &path]))
 }
 
+#[cfg(feature = "foreign")]
 fn is_root(block: &[u8; BLOCK]) -> Result<bool> {
     Ok(matches!(header_path(block)?.as_str(), "." | "./"))
 }
@@ -615,9 +624,9 @@ fn number(field: &[u8]) -> Option<u64> {
     }
 }
 
+#[cfg(feature = "foreign")]
 fn describe(kind: u8) -> &'static str {
     match kind {
-        _ if cfg!(not(feature = "foreign")) => "unknown",
         b'3' => "a character device",
         b'4' => "a block device",
         b'6' => "a FIFO",

@@ -357,7 +357,7 @@ fn read_hints(fields: &Fields<'_, '_>) -> Vec<(Hint, Vec<u8>)> {
             continue;
         };
         let text = value.as_str().unwrap_or_default();
-        match hint_bytes(text, hint.size).filter(|bytes| hint_text(bytes) == text) {
+        match hint_bytes(text, hint.size) {
             Some(bytes) => hints.push((*hint, bytes)),
             None => fields.unknown(name, "a hexadecimal number of the field's size", text),
         }
@@ -365,6 +365,7 @@ fn read_hints(fields: &Fields<'_, '_>) -> Vec<(Hint, Vec<u8>)> {
     hints
 }
 
+/// Undoes [`hint_text`], and takes nothing else.
 fn hint_bytes(text: &str, size: usize) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("0x")?;
     let mut bytes = alloc::vec![0; size];
@@ -372,7 +373,7 @@ fn hint_bytes(text: &str, size: usize) -> Option<Vec<u8>> {
         read_hex(digits, &mut bytes)?;
         return Some(bytes);
     }
-    let number = number::parse(digits, 16)?.to_le_bytes();
+    let number = number::parse(digits, 16).filter(|number| number::hexadecimal(*number) == text)?.to_le_bytes();
     bytes.copy_from_slice(&number[..size]);
     number[size..].iter().all(|byte| *byte == 0).then_some(bytes)
 }

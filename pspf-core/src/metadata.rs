@@ -220,7 +220,7 @@ pub(crate) fn slots<'v, T>(fields: &Fields<'_, 'v>, read: impl Fn(&Fields<'_, 'v
 
 impl SlotEntry {
     fn read(fields: &Fields<'_, '_>) -> Self {
-        let operations = fields.opt_str("operations").unwrap_or_default();
+        let operations = fields.opt_str("operations").unwrap_or("raw");
         let lifecycle = fields.opt_str("lifecycle").unwrap_or("runtime");
         Self {
             id: fields.string("id"),
@@ -247,30 +247,36 @@ fn policy_digest(policy: &Value<'_>) -> Option<Digest> {
 }
 
 impl Lifecycle {
-    const ALL: [(Self, &'static str, &'static [&'static str]); 12] = [
-        (Self::Init, "init", &[]),
-        (Self::Startup, "startup", &[]),
-        (Self::Runtime, "runtime", &["cached"]),
-        (Self::Shutdown, "shutdown", &[]),
-        (Self::Cache, "cache", &[]),
-        (Self::Temporary, "temporary", &["temp", "volatile"]),
-        (Self::Lazy, "lazy", &[]),
-        (Self::Eager, "eager", &[]),
-        (Self::Dev, "dev", &[]),
-        (Self::Config, "config", &["persistent"]),
-        (Self::Platform, "platform", &[]),
-        (Self::Attestation, "attestation", &[]),
+    const ALL: [(Self, &'static str); 12] = [
+        (Self::Init, "init"),
+        (Self::Startup, "startup"),
+        (Self::Runtime, "runtime"),
+        (Self::Shutdown, "shutdown"),
+        (Self::Cache, "cache"),
+        (Self::Temporary, "temporary"),
+        (Self::Lazy, "lazy"),
+        (Self::Eager, "eager"),
+        (Self::Dev, "dev"),
+        (Self::Config, "config"),
+        (Self::Platform, "platform"),
+        (Self::Attestation, "attestation"),
     ];
 
-    /// Reads a name or an alias of one.
+    /// Reads a name or, with the feature `foreign`, an alias of one.
     pub fn from_name(name: &str) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(_, main, aliases)| *main == name || aliases.contains(&name));
-        found.map(|(lifecycle, ..)| *lifecycle)
+        #[cfg(feature = "foreign")]
+        let name = match name {
+            "cached" => "runtime",
+            "temp" | "volatile" => "temporary",
+            "persistent" => "config",
+            other => other,
+        };
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(lifecycle, _)| *lifecycle)
     }
 
     /// The name.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(lifecycle, ..)| *lifecycle == self).map_or("runtime", |(_, name, _)| name)
+        Self::ALL.iter().find(|(lifecycle, _)| *lifecycle == self).map_or("runtime", |(_, name)| name)
     }
 }
 
