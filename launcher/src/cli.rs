@@ -103,7 +103,9 @@ fn check<S: Source>(verified: pspf_core::Result<Verified<'_, S>>) -> Result<()> 
     match verified {
         Ok(verified) => {
             told(HEAD, Ok(true))?;
-            told("launcher", verified.check_launcher().map(|()| true))?;
+            let digest = verified.metadata().launcher.and_then(|(_, digest)| digest);
+            let is_signed = verified.grade() == Grade::Sealed || digest.is_some();
+            told("launcher", verified.check_launcher().map(|()| is_signed))?;
             for (index, slot) in (0..).zip(&verified.metadata().slots) {
                 let name = concat(&["slot ", &decimal(index.into()), " ", &slot.id]);
                 told(&name, verified.check_slot(index, &mut |_| {}))?;

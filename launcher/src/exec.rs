@@ -194,8 +194,9 @@ mod raw {
         let _ = process::set_parent_process_death_signal(Some(process::Signal::KILL));
         // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, nothing happens.
         let _ = stdio::dup2_stdout(unsafe { stdio::stderr() });
-        let prepared = stdio::dup2_stdin(input).and_then(|()| process::chdir(directory));
-        prepared.err().unwrap_or_else(|| execute(command))
+        // It fails only where the caller closed it and it is in its place already.
+        let _ = stdio::dup2_stdin(input);
+        process::chdir(directory).err().unwrap_or_else(|| execute(command))
     }
 
     /// Ends a child that did not become a program.

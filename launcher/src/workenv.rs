@@ -270,8 +270,9 @@ impl<'m> Workenv<'m> {
         let mut seal = seal::Writer::create(dir)?;
         for (i, path) in plan.sealed.iter().enumerate() {
             match dir.stat_target(path.as_bytes()) {
-                // The command may name a file that the app has yet to write.
-                Err(error) if i >= plan.written && error.errno() == Some(Errno::NOENT) => {}
+                // The command may name a file that the app has yet to write, and a setup program remove what was
+                // written for it.
+                Err(error) if (i >= plan.written || plan.runs_programs) && error.errno() == Some(Errno::NOENT) => {}
                 stat => seal.row(path, &stat?)?,
             }
         }

@@ -182,6 +182,31 @@ fn the_apps_input_is_left_for_the_app() {
 }
 
 #[test]
+fn it_works_for_callers_without_standard_streams() {
+    let app = App::new(&files(), &(HEAD.to_owned() + &execute("/bin/sh -c 'echo once >> log'")));
+    for (i, streams) in ["<&-", "<&- >&-", "<&- >&- 2>&-", "2>&-"].iter().enumerate() {
+        let cache = app.scratch.join(format!("cache {i}"));
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("exec \"$0\" {streams}")]).arg(app.package()).env("PSPF_CACHE_DIR", &cache);
+        let code = shell.finish().code();
+        // An app that cannot print may say so in its own way.
+        assert!(code == Some(0) || streams.contains(">&-"), "{streams}: {code:?}");
+        assert!(common::env_of(&cache).join(".seal").exists(), "{streams}");
+        assert_eq!(fs::read_to_string(common::env_of(&cache).join("log")).unwrap(), "once\n", "{streams}");
+    }
+}
+
+#[test]
+fn a_script_that_was_written_for_them_may_be_gone_afterwards() {
+    let write = "[[setup_commands]]\ntype = \"write_file\"\npath = \"{workenv}/install.sh\"\n\
+                 content = \"echo installed > log; rm install.sh\"\n";
+    let app = App::new(&files(), &[HEAD, write, &execute("/bin/sh install.sh")].concat());
+    assert_eq!(app.start().finish().exits(0).stays_quiet().stdout(), "installed\nthe app\n");
+    fs::write(common::env_of(&app.cache()).join("log"), "still\n").unwrap();
+    assert_eq!(app.start().finish().exits(0).stays_quiet().stdout(), "still\nthe app\n", "no second setup");
+}
+
+#[test]
 fn of_many_first_starts_one_runs_them_and_the_others_wait() {
     let outside = Scratch::new();
     fs::write(outside.join("go"), "").unwrap();
