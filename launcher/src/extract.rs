@@ -100,8 +100,10 @@ impl<'a> Extractor<'a> {
         Ok(Some(self.tree.finish().0))
     }
 
-    /// Another name for a file of this slot.
+    /// Another name for a file of this slot. What is rare stays out of [`archive`](Self::archive): in one large function
+    /// every instruction that touches the stack is longer, 240 bytes in all.
     #[cfg(feature = "all")]
+    #[inline(never)]
     fn hardlink(&mut self, path: &str, target: &str) -> Result<()> {
         let (dir, name) = split(target);
         let dir = self.root.walk(dir, false).map_err(|_| self.malformed(path, EARLIER, target))?;
@@ -117,6 +119,7 @@ impl<'a> Extractor<'a> {
 
     /// The links, once everything else is there: nothing is ever written through one. A link may lead to another
     /// one, but not through it.
+    #[inline(never)]
     fn links(&mut self) -> Result<()> {
         let links = core::mem::take(&mut self.links);
         let mut names = Names::default();
