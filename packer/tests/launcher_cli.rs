@@ -244,7 +244,22 @@ fn names_of_a_package_do_not_steer_the_terminal() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_crash() {
+fn a_launcher_without_a_package_says_what_it_is() {
+    for launcher in launchers() {
+        let scratch = Scratch::new();
+        let program = scratch.join("launcher");
+        write_program(&scratch, &program, launcher);
+        let ask = |word| Command::new(&program).arg(word).env("FLAVOR_LAUNCHER_CLI", "1").finish();
+        ask("version").exits(0).stays_quiet().prints("pspf-launcher ");
+        ask("help").exits(0).stays_quiet().prints("verify");
+        for word in ["info", "verify", "metadata", "run"] {
+            ask(word).exits(102).prints_nothing().says("not a PSPF package").says("\n  try: ");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_told() {
     for app in apps() {
         let mut full = app.start();
         full.arg("info").env("FLAVOR_LAUNCHER_CLI", "1");
