@@ -131,7 +131,10 @@ impl<'m> Workenv<'m> {
                 None => return Ok(State::Damaged),
             },
         };
-        let Some(seal) = Seal::open(&dir, &self.name)? else { return Ok(State::Damaged) };
+        let Some(seal) = Seal::open(&dir, &self.name)? else {
+            // One whose setup did not come to its end is no reason to mistrust the slots.
+            return Ok(if plan.runs_programs { State::Missing } else { State::Damaged });
+        };
         for slot in &plan.shared {
             if !slot.is_intact(&cache.slots, Check::Seal)? {
                 return Ok(State::Damaged);
