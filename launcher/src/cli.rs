@@ -80,7 +80,7 @@ pub fn answer<S: Source>(
     let verified = &verified.map_err(ErrorKind::Verify)?;
     match (command, args) {
         (Command::Extract, [slot, directory]) => extract(verified, slot, directory),
-        (Command::Metadata, _) => sys::print(&verified.package().json().map_err(ErrorKind::Verify)?),
+        (Command::Metadata, _) => sys::print(verified.json()),
         _ => info(verified),
     }
 }

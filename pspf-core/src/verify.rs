@@ -53,6 +53,7 @@ pub enum Grade {
 #[derive(Debug)]
 pub struct Verified<'p, S> {
     package: &'p Package<S>,
+    json: Vec<u8>,
     metadata: Metadata,
     grade: Grade,
     /// SHA-256 of the signed JSON, which names this package and no other.
@@ -78,7 +79,7 @@ impl<S: Source> Package<S> {
                 Grade::SlotsOnly
             }
         };
-        Ok(Verified { package: self, metadata, grade, identity: Digest::of(&json) })
+        Ok(Verified { package: self, identity: Digest::of(&json), json, metadata, grade })
     }
 }
 
@@ -86,6 +87,11 @@ impl<'p, S: Source> Verified<'p, S> {
     /// The package that was verified.
     pub fn package(&self) -> &'p Package<S> {
         self.package
+    }
+
+    /// The signed document, byte by byte.
+    pub fn json(&self) -> &[u8] {
+        &self.json
     }
 
     /// The signed document.
