@@ -54,6 +54,8 @@ fn any_one_gzip_member_may_hold_the_document() {
         let mut wrong_checksum = member.clone();
         let at = member.len() - 8;
         wrong_checksum[at] ^= 1;
+        let mut reserved_flag = member.clone();
+        reserved_flag[3] |= 0x20;
         let mut wrong_size = member.clone();
         wrong_size[at + 4] ^= 1;
         for (what, broken) in [
@@ -64,6 +66,7 @@ fn any_one_gzip_member_may_hold_the_document() {
             ("half of it", member[..at / 2].to_vec()),
             ("another CRC-32", wrong_checksum),
             ("another size", wrong_size),
+            ("a reserved flag", reserved_flag),
         ] {
             let error = read_everything(&with_container(&good, &json, &broken)).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Malformed { part: Part::Container, .. }), "{what}: {error}");

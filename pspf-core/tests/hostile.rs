@@ -5,13 +5,16 @@ mod common;
 use std::io::Write as _;
 
 use common::{
-    DESCRIPTOR, LAUNCHER, gzip_chunks, index_at, json_of, mend_checksum, package, raw, read_everything, sample,
-    table_at, with_container, with_json,
+    DESCRIPTOR, LAUNCHER, Stocked, bytes, gzip, gzip_chunks, index_at, json_of, key, mend_checksum, package, raw,
+    read_everything, sample, table_at, tar, tar_raw, try_package, with_container, with_json,
 };
+use pspf_core::claims::Chunks;
 use pspf_core::error::Distrust;
 use pspf_core::format::{index, slot};
+use pspf_core::layout::Rules;
+use pspf_core::sign::KeyId;
 use pspf_core::verify::report;
-use pspf_core::{ErrorKind, Package, Part, Result, container};
+use pspf_core::{Digest, ErrorKind, Package, Part, Result, container};
 
 #[test]
 fn every_changed_byte_is_refused() {
@@ -206,6 +209,96 @@ fn documents_and_claims_that_disagree_are_refused() {
 }
 
 #[test]
+fn two_slots_of_one_id_are_refused() {
+    let good = package(&[raw("a", b"1"), raw("b", b"2")]);
+    let forged = with_json(&good, &json_of(&good).replace("\"id\":\"b\"", "\"id\":\"a\""));
+    let error = read_everything(&forged).unwrap_err();
+    assert!(error.to_string().contains("expected every id once"), "{error}");
+}
+
+#[test]
+fn an_id_that_only_the_claims_or_only_the_document_has_is_refused() {
+    let good = package(&[raw("a", b"1")]);
+    let forged = with_json(&good, &json_of(&good).replacen("\"id\":\"a\"", "\"id\":\"b\"", 1));
+    let error = read_everything(&forged).unwrap_err();
+    assert_eq!(part_of(&error), Some(&Part::Metadata("slots[0].id".into())), "{error}");
+}
+
+#[test]
+fn claims_of_another_key_are_refused() {
+    let good = sample();
+    let forged = json_of(&good).replace(&KeyId::of(&key().public_key()).to_string(), &"0".repeat(32));
+    let forged = with_json(&good, &forged);
+    let error = read_everything(&forged).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Untrusted { reason: Distrust::OtherKey, .. }), "{error}");
+}
+
+/// The builder signs what it is told. A reader believes none of it.
+#[test]
+fn slots_that_give_more_or_less_than_was_signed_are_refused() {
+    let archive = tar(&[("a", b"1")]);
+    for slot in [raw("raw", b"12345"), tar_raw("tar", &archive), gzip("gzip", b"12345", 100)] {
+        let (slot, stored) = without_chunks(slot);
+        assert_eq!(read_everything(&package(&[(slot.clone(), stored.clone())])), Ok(()));
+        let size = slot.encoded.original_size;
+        for lie in [0, size - 1, size + 1, u64::MAX] {
+            let mut slot = slot.clone();
+            slot.encoded.original_size = lie;
+            assert!(read_everything(&package(&[(slot, stored.clone())])).is_err(), "{lie} bytes for {size}");
+        }
+    }
+}
+
+#[test]
+fn chunks_that_end_anywhere_else_than_signed_are_refused() {
+    let content = bytes(1000);
+    let signed = |member: &[u8], stored: &[u32]| {
+        let (mut slot, _) = gzip("slot", &content, 500);
+        slot.encoded.size = member.len() as u64;
+        slot.encoded.digest = Digest::of(member);
+        slot.encoded.chunks = Some(Chunks { original: 500, stored: stored.to_vec() });
+        read_everything(&try_package(&[(slot, member.to_vec())], Rules::default())?)
+    };
+    let (good, Chunks { stored, .. }) = gzip_chunks(&content, 500);
+    let [first, second] = stored[..] else { panic!("two chunks: {stored:?}") };
+    assert_eq!(signed(&good, &stored), Ok(()));
+    for (what, table) in [
+        ("the first longer", vec![first + 1, second - 1]),
+        ("the first shorter", vec![first - 1, second + 1]),
+        ("one chunk", vec![first + second]),
+        ("three chunks", vec![first, second - 1, 1]),
+        ("a byte too few", vec![first, second - 1]),
+        ("no chunks", vec![]),
+    ] {
+        assert!(signed(&good, &table).is_err(), "{what}");
+    }
+
+    let end = good.len() - 8;
+    let mut longer = good.clone();
+    longer.insert(end, 0);
+    assert!(signed(&longer, &[first, second + 1]).is_err(), "a byte behind the last chunk");
+    for (what, at) in [("CRC-32", end), ("size", end + 4)] {
+        let mut changed = good.clone();
+        changed[at] ^= 1;
+        assert!(signed(&changed, &stored).is_err(), "another {what}");
+    }
+    for (what, at, mask) in [("magic", 0, 1), ("method", 2, 1), ("flags", 3, 1)] {
+        let mut changed = good.clone();
+        changed[at] ^= mask;
+        assert!(signed(&changed, &stored).is_err(), "another {what}");
+    }
+
+    // A good gzip member of two stored blocks, but for the flush that says where the first chunk ends.
+    let block = |last: u8, half: &[u8]| [&[last, 0xf4, 0x01, 0x0b, 0xfe], half].concat();
+    let flush: &[u8] = &[0, 0, 0, 0xff, 0xff];
+    let member = |flush: &[u8]| {
+        [&good[..10], &block(0, &content[..500]), flush, &block(1, &content[500..]), &good[end..]].concat()
+    };
+    assert_eq!(signed(&member(flush), &[510, 505]), Ok(()));
+    assert!(signed(&member(b""), &[505, 505]).is_err(), "no flush");
+}
+
+#[test]
 fn a_key_that_proves_nothing_and_a_missing_signature_are_told_apart() {
     let good = sample();
     let reason = |file: &[u8]| match Package::open(file).unwrap().verify().unwrap_err().kind() {
@@ -307,6 +400,12 @@ fn files_that_are_no_packages_are_called_that() {
         let error = Package::open(file).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::NotAPackage { .. }), "{error}");
     }
+}
+
+/// The same slot, whose chunks nobody signed.
+fn without_chunks((mut slot, stored): Stocked) -> Stocked {
+    slot.encoded.chunks = None;
+    (slot, stored)
 }
 
 /// What `packer verify` does, as one result.

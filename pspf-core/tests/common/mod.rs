@@ -43,15 +43,20 @@ pub fn package(slots: &[Stocked]) -> Vec<u8> {
 
 /// A package of these slots, laid out by these rules.
 pub fn package_with(slots: &[Stocked], rules: Rules) -> Vec<u8> {
-    let mut builder = Builder::new(document(), &LAUNCHER).unwrap().layout(rules);
+    try_package(slots, rules).unwrap()
+}
+
+/// As [`package_with`], for slots that a reader and hence the builder may refuse.
+pub fn try_package(slots: &[Stocked], rules: Rules) -> Result<Vec<u8>> {
+    let mut builder = Builder::new(document(), &LAUNCHER)?.layout(rules);
     for (slot, _) in slots {
         builder = builder.slot(slot.clone());
     }
-    let head = builder.sign(&key(), KeyOrigin::Seed).unwrap();
+    let head = builder.sign(&key(), KeyOrigin::Seed)?;
     let sources: Vec<&dyn Source> = slots.iter().map(|(_, stored)| stored as &dyn Source).collect();
     let mut file = Vec::new();
-    head.write(&LAUNCHER, &sources, &mut file).unwrap();
-    file
+    head.write(&LAUNCHER, &sources, &mut file)?;
+    Ok(file)
 }
 
 /// A small package with a slot of each kind: raw, a chunked archive, nothing.
