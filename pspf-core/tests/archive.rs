@@ -4,7 +4,7 @@ mod common;
 
 use common::{bytes, header, tar};
 use pspf_core::archive::{self, BLOCK, Entry, Kind, Reader};
-use pspf_core::codec::Stored;
+use pspf_core::codec::{Stage, Stored};
 use pspf_core::placement::Placement;
 use pspf_core::tree::TreeHasher;
 use pspf_core::{Digest, ErrorKind, Part, Result};
@@ -358,6 +358,49 @@ fn an_extension_larger_than_any_name_is_not_even_read() {
     let long = named("././@LongLink", EntryType::GNULongName, 1 << 40);
     let error = entries(&archive(&[(&long, b"")])).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn an_archive_of_more_than_a_million_entries_is_refused() {
+    let mut stage = Directories { number: 0, header: *named("0000000", EntryType::Directory, 0).as_bytes(), used: 0 };
+    let mut reader = Reader::new(&mut stage);
+    for _ in 0..1_000_000 {
+        reader.next_entry().unwrap().unwrap();
+    }
+    let error = reader.next_entry().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TooLarge { allowed: 1_000_000, found: 1_000_001, .. }), "{error}");
+}
+
+/// An archive of directories without end, each called by its number.
+struct Directories {
+    number: u32,
+    header: [u8; BLOCK],
+    used: usize,
+}
+
+impl Stage for Directories {
+    fn fill(&mut self) -> Result<&[u8]> {
+        if self.used == BLOCK {
+            self.number += 1;
+            self.used = 0;
+            // The checksum grows with the digits of the name: summing up the whole block would take most of the time.
+            let digits = |header: &[u8]| header[..7].iter().map(|digit| u32::from(*digit)).sum::<u32>();
+            let sum = u32::from_str_radix(str::from_utf8(&self.header[148..155]).unwrap(), 8).unwrap();
+            let rest = sum - digits(&self.header);
+            self.header[..7].copy_from_slice(format!("{:07}", self.number).as_bytes());
+            let sum = rest + digits(&self.header);
+            self.header[148..155].copy_from_slice(format!("{sum:07o}").as_bytes());
+        }
+        Ok(&self.header[self.used..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used += count;
+    }
+
+    fn finish(&mut self) -> Result<Digest> {
+        unreachable!("the archive has no end")
+    }
 }
 
 /// Everything in an archive.

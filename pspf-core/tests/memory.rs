@@ -83,6 +83,7 @@ fn a_slot_that_inflates_without_end_is_cut_off_where_the_caller_says() {
         let mut got = 0;
         let error = loop {
             match slot.fill() {
+                Ok([]) => panic!("all of it came out: {got} bytes"),
                 Ok(ready) => {
                     let size = ready.len();
                     got += size;

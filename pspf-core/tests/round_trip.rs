@@ -13,7 +13,7 @@ use pspf_core::layout::Rules;
 use pspf_core::metadata::Lifecycle;
 use pspf_core::sign::{KeyId, KeyOrigin, SecretKey};
 use pspf_core::verify::report;
-use pspf_core::{Digest, Grade, Package};
+use pspf_core::{Digest, ErrorKind, Grade, Package, Part};
 
 #[test]
 fn every_kind_of_slot_gives_back_what_went_into_it() {
@@ -148,6 +148,28 @@ fn attestation_and_policy_stand_in_the_index_and_nothing_else_may() {
     let file = build(Value::object([("note", "a < b".into())]));
     assert_eq!(read_everything(&file), Ok(()));
     assert_eq!(Package::open(file.as_slice()).unwrap().index().policy_digest(), [0; 64]);
+}
+
+#[test]
+fn what_readers_would_not_take_is_not_signed() {
+    let sign = |document: Value<'static>, slots: usize| {
+        let mut builder = Builder::new(document, &LAUNCHER)?;
+        for i in 0..slots {
+            let id = format!("{i}");
+            builder = builder.slot(Slot::raw(&id, &id, &&b""[..])?);
+        }
+        builder.sign(&key(), KeyOrigin::Given)
+    };
+    let kind = |document, slots| sign(document, slots).unwrap_err().kind().clone();
+    assert!(matches!(kind(document(), 4097), ErrorKind::TooLarge { allowed: 4096, found: 4097, .. }));
+
+    let Value::Object(mut large) = document() else { unreachable!("the document is an object") };
+    large.push(("note".into(), "x".repeat(1 << 20).into()));
+    assert!(matches!(kind(Value::Object(large), 0), ErrorKind::TooLarge { allowed: 0x10_0000, .. }));
+
+    let nameless = Value::object([("package", Value::object([("version", "1".into())]))]);
+    assert!(matches!(kind(nameless, 0), ErrorKind::Malformed { part: Part::Metadata(_), .. }));
+    assert!(matches!(kind(Value::Null, 0), ErrorKind::Malformed { part: Part::Metadata(_), .. }));
 }
 
 #[test]
