@@ -368,6 +368,36 @@ fn a_changed_byte_of_a_descriptor_is_called_by_its_slot_and_field() {
     }
 }
 
+/// Opening alone refuses them: whoever reads an unverified package relies on it.
+#[test]
+fn parts_that_overlap_or_leave_the_file_are_not_opened() {
+    let good = sample();
+    let package = Package::open(good.as_slice()).unwrap();
+    let (index, slot) = (package.index(), package.table()[0]);
+    let trailer = (good.len() - 8200) as u64;
+    let (index_at, table_at) = (index_at(&good), table_at(&good));
+    let table_end = index.table_offset() + index.table_size();
+    let (outside, descriptor) = (Part::Index, Part::Descriptor(0, "offset"));
+    for (at, number, part) in [
+        (index_at + 16, trailer + 1, outside("launcher_size")),
+        (index_at + 16, index.metadata_offset() + 1, outside("metadata_offset")),
+        (index_at + 24, index.launcher_size() - 1, outside("metadata_offset")),
+        (index_at + 24, trailer - index.metadata_size() + 1, outside("metadata_offset")),
+        (index_at + 32, index.table_offset() - index.metadata_offset() + 1, outside("slot_table_offset")),
+        (index_at + 40, index.metadata_offset() + index.metadata_size() - 1, outside("slot_table_offset")),
+        (index_at + 40, trailer - index.table_size() + 1, outside("slot_table_offset")),
+        (table_at + 16, table_end - 1, descriptor.clone()),
+        (table_at + 16, trailer - slot.size + 1, descriptor.clone()),
+        (table_at + 24, trailer - slot.offset + 1, descriptor),
+    ] {
+        let mut changed = good.clone();
+        changed[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        mend_checksum(&mut changed);
+        let error = Package::open(changed.as_slice()).unwrap_err();
+        assert_eq!(part_of(&error), Some(&part), "{number} at byte {at}: {error}");
+    }
+}
+
 /// Two numbers at once: the sum wraps around and looks small.
 #[test]
 fn offsets_whose_end_wraps_around_are_refused() {
