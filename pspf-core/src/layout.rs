@@ -136,6 +136,15 @@ mod tests {
     fn sizes_that_wrap_around_are_refused() {
         assert!(Layout::new(&Rules::default(), u64::MAX, 1, []).is_err());
         assert!(Layout::new(&Rules::default(), 1, 1, [u64::MAX - 100]).is_err());
-        assert!(Layout::new(&Rules { slot_align: 3, ..Rules::default() }, 1, 1, []).is_err());
+    }
+
+    #[test]
+    fn alignments_are_powers_of_two_and_that_of_the_table_at_least_8() {
+        for (table_align, slot_align, solved) in
+            [(8, 1, true), (4, 8, false), (12, 8, false), (8, 3, false), (8, 0, false)]
+        {
+            let rules = Rules { meta_gap: 0, table_align, slot_align };
+            assert_eq!(Layout::new(&rules, 1, 1, []).is_ok(), solved, "{rules:?}");
+        }
     }
 }
