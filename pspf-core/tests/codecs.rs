@@ -1,7 +1,10 @@
 //! The decoders against the tools whose files they read, and against files that no tool would write.
 
+use std::env;
+use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 
 use pspf_core::codec::{self, Stage};
@@ -10,6 +13,14 @@ use pspf_core::limits::{CLAIMED_WINDOW, WINDOW};
 use pspf_core::{Digest, ErrorKind, Part, Result, Source};
 
 // Agreement
+
+#[test]
+fn gzip_agrees_with_python() {
+    for level in [0, 1, 6, 9] {
+        let program = format!("gzip.compress(data, {level})");
+        agree(Operation::Gzip, &format!("python gzip, level {level}"), |data| python(&program, data));
+    }
+}
 
 #[test]
 fn bzip2_agrees_with_python() {
@@ -67,10 +78,29 @@ fn all_agree_with_the_commands() {
         (Operation::Gzip, "gzip -1"),
         (Operation::Gzip, "gzip -9"),
     ] {
-        let mut words = command.split(' ');
-        let name = words.next().unwrap();
-        let arguments: Vec<_> = words.chain(["-c"]).collect();
-        agree(operation, command, |data| filter(name, &arguments, data));
+        agree(operation, command, |data| by_command(command, data));
+    }
+}
+
+#[test]
+fn what_repeats_from_the_far_end_of_the_window_comes_back() {
+    let mut random = Random(8);
+    let noise: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
+    for distance in [(4 << 20) - 1, 4 << 20, (4 << 20) + 1, (8 << 20) - 300_000, (8 << 20) - 1, 8 << 20] {
+        let mut data = noise.clone();
+        data.resize(distance, 0);
+        data.extend_from_slice(&noise);
+        for (operation, command) in [
+            (Operation::Xz, "xz -1 -T1 --lzma2=preset=1,dict=8MiB"),
+            (Operation::Xz, "xz -6 -T1"),
+            (Operation::Zstd, "zstd -3 -T1 --long=23"),
+            (Operation::Bzip2, "bzip2 -9"),
+            (Operation::Gzip, "gzip -6"),
+        ] {
+            let Some(stored) = by_command(command, &data) else { continue };
+            let undone = undo(operation, &stored, CLAIMED_WINDOW).unwrap_or_else(|error| panic!("{command}: {error}"));
+            assert!(undone == data, "{command}: {distance} bytes back");
+        }
     }
 }
 
@@ -376,17 +406,20 @@ fn xz_sizes_that_are_declared_have_to_be_right() {
 
 /// Checks that what `compress` makes of every input gives that input; skips when its program is not here.
 fn agree(operation: Operation, what: &str, compress: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-    for (name, data) in corpus() {
-        let Some(stored) = compress(&data) else { return };
+    for (name, data) in &*CORPUS {
+        let Some(stored) = compress(data) else { return };
         match undo(operation, &stored, WINDOW) {
-            Ok(undone) => assert!(undone == data, "{what}: {name} came out different"),
+            Ok(undone) => assert!(undone == *data, "{what}: {name} came out different"),
             Err(error) => panic!("{what}: {name}: {error}"),
         }
     }
 }
 
-fn corpus() -> Vec<(&'static str, Vec<u8>)> {
+static CORPUS: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
     let mut random = Random(4);
+    let mut program = fs::read(env::current_exe().unwrap()).unwrap();
+    assert!(program.starts_with(b"\x7fELF"));
+    program.truncate(1_500_000);
     vec![
         ("nothing", Vec::new()),
         ("one byte", vec![7]),
@@ -397,9 +430,11 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("runs", runs()),
         ("zeros", vec![0; 3_000_000]),
         ("periods", (0..900_000_u32).map(|i| (i % 251) as u8).collect()),
-        ("5 MiB of everything", mixed(5 << 20)),
+        ("a program", program),
+        // More than the largest block of bzip2 and zstd, and than the smaller dictionaries of xz.
+        ("2 MiB of everything", mixed(2 << 20)),
     ]
-}
+});
 
 /// One small file of `data` in each format, with checksums.
 fn samples(data: &[u8]) -> Vec<(Operation, Vec<u8>)> {
@@ -434,11 +469,18 @@ fn python(expression: &str, data: &[u8]) -> Option<Vec<u8>> {
     filter("python3", &["-c", &program], data)
 }
 
-/// What a command makes of `data`; `None`, said by name, where there is no such command.
+/// What a command, written as one would type it, makes of `data`.
+fn by_command(command: &str, data: &[u8]) -> Option<Vec<u8>> {
+    let mut words = command.split(' ');
+    let name = words.next().unwrap();
+    filter(name, &words.chain(["-c"]).collect::<Vec<_>>(), data)
+}
+
+/// What a program makes of `data`; `None` where there is no such program, which is told.
 fn filter(command: &str, arguments: &[&str], data: &[u8]) -> Option<Vec<u8>> {
     let piped = Command::new(command).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut process) = piped else {
-        eprintln!("skipped: there is no {command} here");
+        skip(command);
         return None;
     };
     let (mut to, mut from) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
@@ -450,6 +492,19 @@ fn filter(command: &str, arguments: &[&str], data: &[u8]) -> Option<Vec<u8>> {
     });
     assert!(process.wait().unwrap().success(), "{command} {arguments:?}");
     Some(out)
+}
+
+/// Says that a test did less, for want of a program, to `cargo xtask test` as well; fails where nothing may be skipped.
+fn skip(program: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let reason = format!("there is no {program} here; cargo xtask test --install gets it");
+    assert!(env::var_os("PSPF_TEST_NO_SKIP").is_none(), "nothing may be skipped here, but {reason}");
+    eprintln!("skipped: {test}: {reason}");
+    if let Some(list) = env::var_os("PSPF_TEST_SKIPPED") {
+        let list = OpenOptions::new().append(true).create(true).open(list);
+        let _ = list.and_then(|mut list| writeln!(list, "{test}: {reason}"));
+    }
 }
 
 fn open<'a>(operation: Operation, stored: &'a dyn Source, window: u64) -> Box<dyn Stage + 'a> {
@@ -490,7 +545,7 @@ fn limited(operation: Operation, stored: &[u8], limit: usize) -> Result<usize> {
 
 /// How often a test with random input goes round; `CODEC_ROUNDS=100` makes it a hundred times as often.
 fn rounds(count: usize) -> usize {
-    let factor = std::env::var("CODEC_ROUNDS").ok().and_then(|factor| factor.parse().ok());
+    let factor = env::var("CODEC_ROUNDS").ok().and_then(|factor| factor.parse().ok());
     count * factor.unwrap_or(1)
 }
 
@@ -584,7 +639,7 @@ fn runs() -> Vec<u8> {
 fn mixed(size: usize) -> Vec<u8> {
     let mut random = Random(6);
     let text = text(200_000);
-    let code = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let code = fs::read(env::current_exe().unwrap()).unwrap();
     let mut mixed: Vec<u8> = Vec::new();
     while mixed.len() < size {
         let longest = 1 + random.below(60_000);

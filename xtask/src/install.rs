@@ -18,9 +18,16 @@ const PYTHON: &str = "3.12";
 /// Programs that tests start: name, Debian package, and what for.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("busybox", "busybox-static", "a package is started in a root directory that holds nothing else"),
+    ("bzip2", "bzip2", CODEC),
+    ("gzip", "gzip", CODEC),
+    ("tar", "tar", CODEC),
+    ("xz", "xz-utils", CODEC),
+    ("zstd", "zstd", CODEC),
     ("unshare", "util-linux", "disks that are full or read-only are mounted for one child process alone"),
     ("mount", "mount", "disks that are full or read-only are mounted for one child process alone"),
 ];
+
+const CODEC: &str = "what is written here is read by it, and the other way round";
 
 /// What there is on this machine.
 pub(crate) struct Tools {
