@@ -57,7 +57,7 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
 fn slot(manifest: &Generic, spec: &SlotSpec, progress: &dyn Progress) -> Result<PlannedSlot> {
     let (path, metadata) = find(manifest, spec)?;
     let choice = if metadata.is_dir() { directory(manifest, spec, path)? } else { file(manifest, spec, path)? };
-    let Choice { source, operations } = choice;
+    let Choice { source, operations, level } = choice;
     let is_archive = operations.is_archive();
     let mut target = spec.target.clone();
     if is_archive {
@@ -90,6 +90,7 @@ fn slot(manifest: &Generic, spec: &SlotSpec, progress: &dyn Progress) -> Result<
             _ => 0o644,
         }),
         operations,
+        level,
         source,
     })
 }
@@ -98,6 +99,8 @@ fn slot(manifest: &Generic, spec: &SlotSpec, progress: &dyn Progress) -> Result<
 struct Choice {
     source: Source,
     operations: Operations,
+    /// How hard to compress, if that was said.
+    level: Option<u64>,
 }
 
 fn find(manifest: &Generic, spec: &SlotSpec) -> Result<(PathBuf, Metadata)> {
@@ -132,12 +135,12 @@ fn directory(manifest: &Generic, spec: &SlotSpec, path: PathBuf) -> Result<Choic
     if !operations.is_archive() {
         return Err(manifest
             .error(&spec.place, "operations", "a directory has to become an archive")
-            .expected("tar or tar.gz")
+            .expected(format!("tar, alone or with {}", slots::COMPRESSIONS))
             .found(format!("{:?}", operations.name()))
             .hint("write operations = \"tar.gz\", or leave it out"));
     }
-    check_written(manifest, spec, operations)?;
-    Ok(Choice { source: Source::Tree { path, key: None, exclude: spec.exclude.clone() }, operations })
+    let level = checked_level(manifest, spec, operations)?;
+    Ok(Choice { source: Source::Tree { path, key: None, exclude: spec.exclude.clone() }, operations, level })
 }
 
 fn file(manifest: &Generic, spec: &SlotSpec, path: PathBuf) -> Result<Choice> {
@@ -153,8 +156,11 @@ fn file(manifest: &Generic, spec: &SlotSpec, path: PathBuf) -> Result<Choice> {
                 .error(&spec.place, "operations", "how the source is encoded is not said")
                 .hint("add operations, such as \"tar.gz\""));
         }
-        let operations = if slots::shrinks(&path).map_err(looked)? { Operations::GZIP } else { Operations::RAW };
-        return Ok(Choice { source: Source::File { path }, operations });
+        let level = checked_level(manifest, spec, Operations::GZIP)?;
+        return Ok(match slots::shrinks(&path).map_err(looked)? {
+            true => Choice { source: Source::File { path }, operations: Operations::GZIP, level },
+            false => Choice { source: Source::File { path }, operations: Operations::RAW, level: None },
+        });
     };
     let is_encoded = match spec.encoded {
         _ if operations == Operations::RAW => false,
@@ -162,28 +168,32 @@ fn file(manifest: &Generic, spec: &SlotSpec, path: PathBuf) -> Result<Choice> {
         None => operations.is_archive() || slots::looks_encoded(&path, operations).map_err(looked)?,
     };
     if is_encoded {
-        return Ok(Choice { source: Source::Encoded { path }, operations });
+        if let Some(level) = spec.level {
+            return Err(manifest
+                .error(&spec.place, "level", "the source is encoded already, and is packed as it is")
+                .expected("no level, or a source that is not compressed")
+                .found(level.to_string())
+                .hint("leave the level out"));
+        }
+        return Ok(Choice { source: Source::Encoded { path }, operations, level: None });
     }
     if operations.is_archive() {
         return Err(manifest
             .error(&spec.place, "operations", "a file alone does not become an archive")
-            .expected("raw or gzip, or a directory as the source")
+            .expected(format!("raw, {}, or a directory as the source", slots::COMPRESSIONS))
             .found(format!("{:?}", operations.name()))
             .hint("name the directory that the file is in, or write operations = \"raw\""));
     }
-    check_written(manifest, spec, operations)?;
-    Ok(Choice { source: Source::File { path }, operations })
+    let level = checked_level(manifest, spec, operations)?;
+    Ok(Choice { source: Source::File { path }, operations, level })
 }
 
-fn check_written(manifest: &Generic, spec: &SlotSpec, operations: Operations) -> Result<()> {
-    if slots::is_written(operations) {
-        return Ok(());
+/// The slot's level, once it is clear that packer writes such slots.
+fn checked_level(manifest: &Generic, spec: &SlotSpec, operations: Operations) -> Result<Option<u64>> {
+    match slots::check(operations, spec.level) {
+        Ok(()) => Ok(spec.level),
+        Err((key, error)) => Err(manifest.locate(&spec.place, key, error)),
     }
-    Err(manifest
-        .error(&spec.place, "operations", "packer does not write slots of this kind")
-        .expected(slots::written())
-        .found(format!("{:?}", operations.name()))
-        .hint("choose one of these, or give a source that is encoded already"))
 }
 
 /// What the file is called once it is decoded.

@@ -35,8 +35,6 @@ pub struct Options {
     pub launcher: Option<PathBuf>,
     /// The key that signs.
     pub key: Choice,
-    /// How hard to compress, 0 to 9.
-    pub level: u32,
 }
 
 /// A package that was written and verified.
@@ -81,9 +79,6 @@ pub struct PackedSlot {
     pub files: u64,
 }
 
-/// The default of [`Options::level`]: beyond it, time grows much faster than size shrinks.
-pub const LEVEL: u32 = 6;
-
 /// Packs a project. The output appears complete or not at all.
 pub fn pack(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     // Whatever failed because it was stopped, stopping is the reason.
@@ -115,7 +110,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let slots_stage = subdirectory(stage.path(), "slots")?;
     let file_name = format!("{}-{}.psp", plan.name, plan.version);
     let own = output.files(&file_name);
-    let encoding = Encoding { level: options.level, stage: &slots_stage, cache: &cache, own: &own, progress };
+    let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, progress };
     let mut builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)
         .map_err(|error| cannot_sign(&error, &plan))?;
     let mut stored = Vec::new();

@@ -57,6 +57,8 @@ pub struct PlannedSlot {
     pub permissions: u16,
     /// How its bytes are stored.
     pub operations: Operations,
+    /// How hard to compress: 1 to 9, for zstd to 19. `None` for the compression's default.
+    pub level: Option<u64>,
 }
 
 /// Where a slot's content comes from.

@@ -400,7 +400,7 @@ fn a_manifest_that_cannot_be_packed_says_where_and_what_to_do() {
         (&*execution.replace("bin", "bni"), &["line 9, slots[0].source", "bni"]),
         (&*execution.replace("[[slots]]", "[[slot]]"), &["line 7, slot", "did you mean \"slots\"?"]),
         (&*format!("{execution}lifecycle = \"forever\"\n"), &["line 10, slots[0].lifecycle", "one of runtime"]),
-        (&*format!("{execution}operations = \"gzip\"\n"), &["line 10, slots[0].operations", "tar or tar.gz"]),
+        (&*format!("{execution}operations = \"gzip\"\n"), &["line 10, slots[0].operations", "tar, alone or with gzip"]),
         (&*format!("{execution}target = \"../x\"\n"), &["slots[0].target", "below the workenv"]),
         (&*format!("{execution}permissions = 755\n"), &["slots[0].permissions", "\"0755\""]),
         (&*execution.replace("app/run", "{slot:4}"), &["execution.command", "{slot:4}"]),

@@ -13,8 +13,11 @@ use crate::steps::{Outcome, Steps};
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// Feature sets that somebody builds: the launcher's, the packer's, and what lies between.
-const FEATURE_SETS: &[(&str, &[&str])] =
-    &[("pspf-core", &["", "std", "build", "std,build", "foreign"]), ("launcher", &["", "std", "all", "all,std"])];
+const FEATURE_SETS: &[(&str, &[&str])] = &[
+    ("pspf-core", &["", "std", "build", "std,build", "foreign"]),
+    ("launcher", &["", "std", "all", "all,std"]),
+    ("packer", &[""]),
+];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (mut install, mut full) = (false, false);

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use packer::keys::Choice;
-use packer::pack::{LEVEL, Options, Packed};
+use packer::pack::{Options, Packed};
 use packer::{Error, Kind, Result};
 
 use super::progress::Shown;
@@ -57,7 +57,6 @@ pub(super) fn run(args: Args) -> Result<()> {
         python: args.python,
         launcher: args.launcher_bin,
         key: key(args.private_key, args.public_key, args.key_seed),
-        level: LEVEL,
     };
     let progress = Shown::new(args.quiet);
     let packed = packer::pack::pack(&options, &progress)?;

@@ -75,6 +75,8 @@ fn a_source_decides_how_it_is_stored_unless_that_is_said() {
         ("source = \"dir\"\ntarget = \"x/\"", ("tar.gz", "tree", "x")),
         ("source = \"./small\"", ("raw", "file", "a")),
         ("source = \"small\"\noperations = \"gzip\"", ("gzip", "file", "a")),
+        ("source = \"small\"\noperations = \"bzip2\"\nlevel = 1", ("bz2", "file", "a")),
+        ("source = \"dir\"\noperations = \"txz\"", ("tar.xz", "tree", "a")),
         ("source = \"noise\"", ("raw", "file", "a")),
         ("source = \"text\"", ("gzip", "file", "a")),
         ("source = \"text\"\noperations = \"none\"", ("raw", "file", "a")),
@@ -87,6 +89,8 @@ fn a_source_decides_how_it_is_stored_unless_that_is_said() {
         ("source = \"x.gz\"\noperations = \"tgz\"", ("tar.gz", "encoded", "a")),
         ("source = \"text\"\noperations = \"gzip\"\nencoded = true", ("gzip", "encoded", "a")),
         ("source = \"text\"\noperations = \"xz\"\nencoded = true", ("xz", "encoded", "a")),
+        ("source = \"text\"\noperations = \"xz\"", ("xz", "file", "a")),
+        ("source = \"noise\"\nlevel = 9", ("raw", "file", "a")),
     ] {
         let plan = project.plan(&slot(lines)).unwrap_or_else(|error| panic!("{lines}: {error}"));
         let (operations, source, target) = chosen(&plan);
@@ -132,6 +136,9 @@ fn what_does_not_fit_together_is_refused() {
         ("source = \"dir\"\noperations = \"gzip\"", "has to become an archive"),
         ("source = \"dir\"\nencoded = true", "never encoded already"),
         ("source = \"dir\"\noperations = \"tar.gz.gz\"", "does not write"),
+        ("source = \"dir\"\nlevel = 0", "tar.gz has no such level"),
+        ("source = \"file\"\nlevel = 10", "1 to 9"),
+        ("source = \"file\"\noperations = \"raw\"\nlevel = 1", "is not compressed has no level"),
         ("source = \"file\"\noperations = \"tar\"\nencoded = false", "does not become an archive"),
         ("source = \"file\"\nencoded = true", "how the source is encoded"),
         ("source = \"file\"\nexclude = [\"x\"]", "left out of a file"),

@@ -71,6 +71,8 @@ pub struct SlotSpec {
     pub permissions: Option<u16>,
     /// `operations`
     pub operations: Option<Operations>,
+    /// `level`: how hard to compress, as written; which there are depends on the compression.
+    pub level: Option<u64>,
     /// `encoded`: whether the source is in the slot's encoding already; `None` for "have a look".
     pub encoded: Option<bool>,
     /// `exclude`: patterns, as in a `.gitignore`, of what is left out of a directory.
@@ -101,10 +103,15 @@ pub struct Place {
 impl Generic {
     /// An error about a field of the manifest.
     pub fn error(&self, place: &Place, key: &str, what: impl Into<String>) -> Error {
+        self.locate(place, key, Error::new(Kind::Configuration, what))
+    }
+
+    /// The error, with the field of the manifest that it is about.
+    pub fn locate(&self, place: &Place, key: &str, error: Error) -> Error {
         let at = place.keys.iter().find(|(name, _)| name == key).map_or(place.at, |(_, at)| *at);
         let line = 1 + self.text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count();
         let field = if key.is_empty() { place.field.clone() } else { format!("{}.{key}", place.field) };
-        Error::new(Kind::Configuration, what).file(&self.path).line(line).field(field)
+        error.file(&self.path).line(line).field(field)
     }
 
     /// True for JSON, in which FlavorPack's builders take manifests.
@@ -199,8 +206,19 @@ const DERIVED: [&str; 8] =
     ["format", "format_version", "verification", "build", "launcher", "compatibility", "features", "signature"];
 /// Keys of slots that packer writes itself, or that say nothing to it.
 const DERIVED_OF_SLOT: [&str; 6] = ["slot", "size", "checksum", "type", "resolution", "self_ref"];
-const SLOT: [&str; 10] =
-    ["id", "source", "target", "purpose", "lifecycle", "operations", "permissions", "platform", "encoded", "exclude"];
+const SLOT: [&str; 11] = [
+    "id",
+    "source",
+    "target",
+    "purpose",
+    "lifecycle",
+    "operations",
+    "level",
+    "permissions",
+    "platform",
+    "encoded",
+    "exclude",
+];
 /// Every name and alias of a lifecycle.
 const LIFECYCLES: [&str; 16] = [
     "runtime",
@@ -410,6 +428,7 @@ impl Reader {
             platform,
             permissions: table.mode("permissions")?,
             operations,
+            level: table.unsigned("level")?,
             encoded: table.boolean("encoded")?,
             exclude,
             place: place_of(table),

@@ -44,6 +44,7 @@ fn slot(id: &str, tree: Tree, purpose: &str) -> PlannedSlot {
         platform: LINUX,
         permissions: 0o755,
         operations: Operations::TAR_GZIP,
+        level: None,
     }
 }
 

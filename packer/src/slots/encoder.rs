@@ -1,6 +1,6 @@
 //! Bytes become a stored slot: counted, perhaps compressed, hashed, written.
 //!
-//! A compressor is a [`Write`] over the [`Output`]; another one is one more arm in [`compressor`].
+//! A compressor is a [`Write`] over the [`Output`]; another one is one more arm in [`Codec::start`].
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,10 +10,10 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use pspf_core::Digest;
 use pspf_core::claims::Chunks;
 use pspf_core::digest::Hasher;
-use pspf_core::format::{Operation, Operations};
 use rayon::prelude::*;
 
-use crate::error::{Error, Kind, Result};
+use super::codec::Codec;
+use crate::error::{Error, Result};
 
 /// Writes one slot to a new file.
 pub(super) struct Encoder {
@@ -31,12 +31,11 @@ pub(super) struct Finished {
 }
 
 impl Encoder {
-    /// Creates the file at `path`; what is written is compressed as `operations` say. `tar` is the caller's part.
-    pub(super) fn create(operations: Operations, level: u32, path: &Path) -> Result<Self> {
+    /// Creates the file at `path`; what is written is compressed. Archives are the caller's part.
+    pub(super) fn create(codec: Codec, path: &Path) -> Result<Self> {
         let failed = |error: io::Error| Error::io("cannot create", path, &error);
-        let compression = compression(operations).map_err(|chain| unsupported(&chain))?;
         let output = Output::create(path).map_err(failed)?;
-        let compressor = compressor(compression, output, level).map_err(failed)?;
+        let compressor = codec.start(output).map_err(failed)?;
         Ok(Self { compressor, path: path.to_path_buf(), original_size: 0 })
     }
 
@@ -54,50 +53,14 @@ impl Encoder {
     }
 }
 
-/// True when packer can write this chain.
-pub(super) fn is_written(operations: Operations) -> bool {
-    compression(operations).is_ok()
-}
-
-/// The error for a chain that packer reads, but does not write.
-pub(super) fn unsupported(chain: &str) -> Error {
-    Error::new(Kind::Configuration, "packer does not write slots of this kind")
-        .field("operations")
-        .expected(WRITTEN)
-        .found(format!("{chain:?}"))
-        .hint("choose one of these, or give a source that is encoded already")
-}
-
-/// What [`compressor`] knows, as the manifest spells it.
-pub(super) const WRITTEN: &str = "raw, tar, gzip or tar.gz";
-
-/// The one compression of a chain, if there is one; the chain's name when packer cannot write it.
-fn compression(operations: Operations) -> Result<Option<Operation>, String> {
-    let steps = operations.steps().map_err(|_| operations.name())?;
-    let compressions: Vec<Operation> = steps.into_iter().filter(|step| *step != Operation::Tar).collect();
-    match compressions[..] {
-        [] => Ok(None),
-        [Operation::Gzip] => Ok(Some(Operation::Gzip)),
-        _ => Err(operations.name()),
-    }
-}
-
-fn compressor(compression: Option<Operation>, output: Output, level: u32) -> io::Result<Box<dyn Compressor>> {
-    Ok(match compression {
-        None => Box::new(output),
-        Some(Operation::Gzip) => Box::new(Gzip::new(output, level)?),
-        Some(_) => return Err(io::ErrorKind::Unsupported.into()),
-    })
-}
-
 /// A compression over the output.
-trait Compressor: Write {
+pub(super) trait Compressor: Write {
     /// Ends the stream, and gives the output back; with the chunk table where there is one.
     fn finish(self: Box<Self>) -> io::Result<(Output, Option<Chunks>)>;
 }
 
 /// The stored bytes: a file, their number and their digest.
-struct Output {
+pub(super) struct Output {
     file: BufWriter<File>,
     size: u64,
     hasher: Hasher,
@@ -131,7 +94,7 @@ impl Compressor for Output {
 
 /// One gzip member of chunks of [`CHUNK`], as many at a time as there are cores. Chunk borders do not depend on the
 /// number of threads (docs/format.md section 5, "Chunks").
-struct Gzip {
+pub(super) struct Gzip {
     output: Output,
     level: Compression,
     current: Vec<u8>,
@@ -142,7 +105,8 @@ struct Gzip {
 }
 
 impl Gzip {
-    fn new(mut output: Output, level: u32) -> io::Result<Self> {
+    /// `level` from 0 to 9.
+    pub(super) fn new(mut output: Output, level: u32) -> io::Result<Self> {
         output.write_all(&GZIP_HEADER)?;
         Ok(Self {
             output,

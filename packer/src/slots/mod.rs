@@ -2,15 +2,16 @@
 //!
 //! | source | operations | becomes |
 //! |---|---|---|
-//! | a directory | `tar`, `tar.gz` | a sorted archive, the same on every machine |
+//! | a directory | `tar`, alone or with one compression | a sorted archive, the same on every machine |
 //! | a file | `raw` | itself, used in place |
-//! | a file | `gzip` | compressed in chunks on all cores |
+//! | a file | one compression | compressed: gzip in chunks on all cores, the others by one thread |
 //! | a file that is encoded already | any that can be read | itself, used in place, after all of it was decoded and checked |
 //!
 //! Memory does not grow with the size of what is packed.
 
 mod adopt;
 mod cache;
+mod codec;
 mod encoder;
 mod tar;
 
@@ -25,17 +26,16 @@ use pspf_core::digest::Hasher;
 use pspf_core::format::Operations;
 use pspf_core::placement::Placement;
 
+use self::codec::Codec;
 use self::encoder::{Encoder, Finished};
 use self::tar::Filter;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::{PlannedSlot, Source};
 use crate::progress::Progress;
 
 /// How slots are encoded, and where to.
 #[derive(Clone, Copy)]
 pub struct Encoding<'a> {
-    /// How hard to compress, 0 to 9.
-    pub level: u32,
     /// An empty directory of the caller's, which it deletes when the package is written.
     pub stage: &'a Path,
     /// Where encoded trees are kept for the next time.
@@ -49,10 +49,11 @@ pub struct Encoding<'a> {
 impl Encoding<'_> {
     /// Encodes the slot with this number, which goes to `placement`; gives the facts, and the file that holds the bytes.
     pub fn encode(&self, index: usize, slot: &PlannedSlot, placement: &Placement) -> Result<(Encoded, PathBuf)> {
-        let Self { level, progress, .. } = *self;
-        let (id, operations) = (&slot.id, slot.operations);
+        let (id, operations, progress) = (&slot.id, slot.operations, self.progress);
         match &slot.source {
             Source::Tree { path, key, exclude } => {
+                let codec = codec(slot)?;
+                let level = codec.level;
                 let key = key.as_deref().map(|key| cache::Key { tree: key, placement, operations, level });
                 if let Some(found) = key.as_ref().and_then(|key| key.recall(self.cache)) {
                     return Ok(found);
@@ -61,7 +62,7 @@ impl Encoding<'_> {
                 let stored = self.file_for(index);
                 let exclude = patterns(exclude).map_err(|(pattern, error)| bad_pattern(&pattern, &error))?;
                 let filter = Filter { exclude: &exclude, own: self.own };
-                let mut encoder = Encoder::create(operations, level, &stored)?;
+                let mut encoder = Encoder::create(codec, &stored)?;
                 let (tree, files) = tar::write_tree(path, filter, placement, &mut encoder, progress)?;
                 let Finished { size, original_size, digest, chunks } = encoder.finish()?;
                 let encoded = Encoded { size, original_size, digest, tree: Some(tree), files, chunks };
@@ -75,9 +76,10 @@ impl Encoding<'_> {
                 Ok((Encoded::raw(&slot.target, digest, size, placement, slot.permissions), path.clone()))
             }
             Source::File { path } => {
+                let codec = codec(slot)?;
                 progress.stage(&format!("compressing {id}"), None);
                 let stored = self.file_for(index);
-                let mut encoder = Encoder::create(operations, level, &stored)?;
+                let mut encoder = Encoder::create(codec, &stored)?;
                 let (content, original_size) = copy(path, progress, |bytes| encoder.write(bytes))?;
                 let Finished { size, digest, chunks, .. } = encoder.finish()?;
                 let file = Encoded::raw(&slot.target, content, original_size, placement, slot.permissions);
@@ -95,15 +97,13 @@ impl Encoding<'_> {
     }
 }
 
-/// True when packer writes such slots; it reads more.
-pub fn is_written(operations: Operations) -> bool {
-    encoder::is_written(operations)
+/// Whether packer writes slots of this kind, this hard compressed; else the manifest's key that is wrong, and the error.
+pub fn check(operations: Operations, level: Option<u64>) -> Result<(), (&'static str, Error)> {
+    Codec::of(operations, level).map(drop)
 }
 
-/// The spellings of the chains that packer writes, for errors.
-pub fn written() -> &'static str {
-    encoder::WRITTEN
-}
+/// The compressions that packer writes, for errors.
+pub const COMPRESSIONS: &str = codec::COMPRESSIONS;
 
 /// True when the file begins like one to which the last of these operations was applied.
 pub fn looks_encoded(path: &Path, operations: Operations) -> io::Result<bool> {
@@ -125,6 +125,10 @@ pub fn shrinks(path: &Path) -> io::Result<bool> {
     Ok(compressed.total_out() < sample.len() as u64 * 9 / 10)
 }
 
+fn codec(slot: &PlannedSlot) -> Result<Codec> {
+    Codec::of(slot.operations, slot.level).map_err(|(key, error)| error.field(format!("slots.{}.{key}", slot.id)))
+}
+
 /// Patterns as in a `.gitignore`, of what is not packed; the first bad one and what is bad about it.
 pub(crate) fn patterns(exclude: &[String]) -> Result<Gitignore, (String, ignore::Error)> {
     if exclude.is_empty() {
@@ -138,7 +142,7 @@ pub(crate) fn patterns(exclude: &[String]) -> Result<Gitignore, (String, ignore:
 }
 
 fn bad_pattern(pattern: &str, error: &ignore::Error) -> Error {
-    Error::new(crate::Kind::Configuration, "this is not a pattern for files")
+    Error::new(Kind::Configuration, "this is not a pattern for files")
         .field("exclude")
         .expected("a pattern as in a .gitignore")
         .found(format!("{pattern:?}: {error}"))
