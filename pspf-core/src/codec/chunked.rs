@@ -4,6 +4,7 @@
 //! they can be inflated in any order.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use pspf_inflate::{Crc32, End, INPUT_SLACK, Inflater, OUTPUT_SLACK};
@@ -51,6 +52,9 @@ impl<'a> Chunked<'a> {
         if chunks.original == 0 || original_size.div_ceil(chunks.original).max(1) != chunks.stored.len() as u64 {
             return Err(Error::malformed(part, 0, "as many chunks as the original size needs", "another number"));
         }
+        // Both are at most a little more than [`limits::CHUNK`](crate::limits::CHUNK), which the claims were checked against.
+        let stored = chunks.stored.iter().max().map_or(0, |stored| *stored as usize);
+        let original = chunks.original.min(original_size);
         let mut stage = Self {
             source,
             part,
@@ -60,8 +64,8 @@ impl<'a> Chunked<'a> {
             left: original_size,
             original_size,
             inflater: Inflater::new(),
-            stored: Vec::new(),
-            original: Vec::new(),
+            stored: vec![0; stored.max(HEADER) + INPUT_SLACK],
+            original: vec![0; original as usize + OUTPUT_SLACK],
             used: 0,
             size: 0,
             hasher: Hasher::new(),
@@ -76,9 +80,6 @@ impl<'a> Chunked<'a> {
 
     /// Reads and hashes the next `count` stored bytes.
     fn read(&mut self, count: usize) -> Result<()> {
-        if self.stored.len() < count + INPUT_SLACK {
-            self.stored.resize(count + INPUT_SLACK, 0);
-        }
         self.source.read_exact_at(self.at, &mut self.stored[..count])?;
         self.hasher.update(&self.stored[..count]);
         self.at += count as u64;
@@ -90,9 +91,6 @@ impl<'a> Chunked<'a> {
         let last = self.next + 1 == self.chunks.stored.len();
         let size = self.left.min(self.chunks.original) as usize;
         self.read(stored)?;
-        if self.original.len() < size + OUTPUT_SLACK {
-            self.original.resize(size + OUTPUT_SLACK, 0);
-        }
         let end = if last { End::Final } else { End::Flush };
         let inflated = self.inflater.inflate((&self.stored, stored), (&mut self.original, size), end);
         if inflated.is_err() {

@@ -112,7 +112,11 @@ impl Stage for Stored<'_> {
     fn fill(&mut self) -> Result<&[u8]> {
         if self.used == self.buffer.len() && self.at < self.end {
             let size = (self.end - self.at).min(BUFFER as u64) as usize;
-            self.buffer.resize(size, 0);
+            if self.buffer.is_empty() {
+                // Zeroed once: later reads go over it.
+                self.buffer = alloc::vec![0; size];
+            }
+            self.buffer.truncate(size);
             self.used = 0;
             if let Err(error) = self.source.read_exact_at(self.at, &mut self.buffer) {
                 self.buffer.clear();
@@ -138,7 +142,7 @@ impl Stage for Stored<'_> {
 }
 
 /// How much is read at a time.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 32 << 10;
 
 #[cfg(all(test, not(all(feature = "bzip2", feature = "xz", feature = "zstd"))))]
 mod tests {
