@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use pspf_core::build::{Builder, Encoded, Purpose, Slot};
+use pspf_core::build::{Builder, Encoded, Slot};
 use pspf_core::digest::Digest;
 use pspf_core::json::Value;
 use pspf_core::placement::Placement;
@@ -45,7 +45,7 @@ pub(crate) fn with_slots_of(other: &Path, path: &Path) -> Result<()> {
             id: claim.id.clone(),
             source: claim.id.clone(),
             target: entry.target.clone(),
-            purpose: Purpose::Payload,
+            purpose: "payload".into(),
             lifecycle: entry.lifecycle,
             platform: claim.platform,
             permissions: claim.permissions,

@@ -73,8 +73,8 @@ fn write(verified: &Verified<'_, fs::File>, index: u32, scratch: &Path, file: &P
     make_directory(scratch)?;
     let content = scratch.join("content");
     make_directory(&content)?;
-    let root =
-        Dir::open_path(content.as_os_str().as_encoded_bytes()).map_err(|error| of_launcher(&error, file.path()))?;
+    let root = Dir::open_path(content.as_os_str().as_encoded_bytes())
+        .map_err(|error| of_launcher(&error).file(file.path()))?;
     let placements = verified.placements();
     let Some(placement) = placements.get(index as usize) else {
         return Err(Error::new(Kind::Arguments, "there is no such slot").file(file.path()).hint("packer inspect FILE"));
@@ -85,7 +85,8 @@ fn write(verified: &Verified<'_, fs::File>, index: u32, scratch: &Path, file: &P
         "" => "content",
         name => name,
     };
-    store::write(verified, index, placement, &root, name, None).map_err(|error| of_launcher(&error, file.path()))?;
+    store::write(verified, index, placement, &root, name, None)
+        .map_err(|error| of_launcher(&error).file(file.path()))?;
     let is_archive = verified.package().descriptor(index).is_ok_and(|slot| slot.operations.is_archive());
     Ok(if is_archive { content } else { content.join(name) })
 }

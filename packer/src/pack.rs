@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pspf_core::ErrorKind;
-use pspf_core::build::{Builder, Encoded, Head, Purpose, Slot};
+use pspf_core::build::{Builder, Encoded, Head, Slot};
 use pspf_core::json::Value;
 use pspf_core::limits;
 use pspf_core::sign::{KeyId, KeyOrigin};
@@ -100,7 +100,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         .prefix("packer-")
         .tempdir()
         .map_err(|error| Error::io("cannot create a temporary directory", std::env::temp_dir(), &error))?;
-    let cache = places::build_cache();
+    let cache = places::build_cache()?;
 
     let plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
     let launcher = match given {
@@ -186,16 +186,11 @@ fn with_build(document: Value<'static>, timestamp: u64, platform: Platform) -> V
 }
 
 fn builder_slot(slot: &PlannedSlot, encoded: Encoded) -> Slot {
-    let purpose = match slot.purpose.as_str() {
-        "runtime" => Purpose::Runtime,
-        "tool" => Purpose::Tool,
-        _ => Purpose::Payload,
-    };
     Slot {
         id: slot.id.clone(),
         source: slot.source_name.clone(),
         target: slot.target.clone(),
-        purpose,
+        purpose: slot.purpose.clone(),
         lifecycle: slot.lifecycle,
         platform: slot.platform,
         permissions: slot.permissions,

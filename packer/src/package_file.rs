@@ -72,7 +72,7 @@ pub fn not_intact(error: &pspf_core::Error, path: &Path) -> Error {
 }
 
 /// The launcher's errors as they look here.
-pub fn of_launcher(error: &launcher::Error, path: &Path) -> Error {
+pub fn of_launcher(error: &launcher::Error) -> Error {
     let kind = match error.exit_code() {
         102 => Kind::Format,
         103 => Kind::Extraction,
@@ -83,7 +83,7 @@ pub fn of_launcher(error: &launcher::Error, path: &Path) -> Error {
     };
     let text = error.to_string();
     let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, ""));
-    let new = Error::new(kind, what).file(path);
+    let new = Error::new(kind, what);
     if hint.is_empty() { new.hint("packer inspect FILE shows what the package asks for") } else { new.hint(hint) }
 }
 

@@ -1,21 +1,31 @@
 //! Where packer keeps what is not part of a project: its cache and the user's key.
 
-use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use launcher::cache::Cache;
+use launcher::environment::Environment;
 
 use crate::error::{Error, Kind, Result};
+use crate::package_file::of_launcher;
 
 /// The build cache: interpreters made self-contained, compiled dependencies, encoded slots. Everything in it can be
 /// made again.
 ///
-/// `PSPF_CACHE_DIR/build`, else `XDG_CACHE_HOME/pspf/build`, else `~/.cache/pspf/build`, else a directory of the user's
-/// below the system's temporary one.
-pub fn build_cache() -> PathBuf {
-    let named = env::var_os("PSPF_CACHE_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = named.or_else(|| etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("pspf")));
-    base.unwrap_or_else(|| env::temp_dir().join(format!("pspf-{}", rustix::process::geteuid().as_raw()))).join("build")
+/// `build` in the directory that packages extract to ([`Cache::open`]), which is checked to be the user's own: what is in
+/// it goes into what they sign.
+pub fn build_cache() -> Result<PathBuf> {
+    let cache = Cache::open(&environment()).map_err(|error| of_launcher(&error))?;
+    Ok(PathBuf::from(OsString::from_vec(cache.path().to_vec())).join("build"))
+}
+
+/// The environment of this process, as the launcher takes it.
+pub fn environment() -> Environment {
+    let variables: Vec<Vec<u8>> =
+        std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()).collect();
+    Environment::new(variables)
 }
 
 /// Where the key lives that packer makes when it is given none: `XDG_CONFIG_HOME/pspf/keys`, else

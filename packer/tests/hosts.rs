@@ -220,6 +220,30 @@ fn shared_directory(scratch: &Scratch) -> std::path::PathBuf {
 }
 
 #[test]
+fn packer_keeps_what_it_builds_in_the_private_one_too() {
+    let scratch = Scratch::new();
+    let shared = shared_directory(&scratch);
+    let project = scratch.dir("project");
+    common::write_files(
+        &project,
+        &[
+            ("data/a", "a"),
+            (
+                "m.toml",
+                "[package]\nname = \"a\"\nversion = \"1\"\n[execution]\ncommand = \"/bin/cat {workenv}/data/a\"\n\
+                 [[slots]]\nid = \"data\"\nsource = \"data\"\ntarget = \"data\"\n",
+            ),
+        ],
+    );
+    let mut pack = common::pack(&project.join("m.toml"), &scratch.join("a.psp"));
+    pack.env("PSPF_CACHE_DIR", &shared).finish().exits(0);
+    let own = format!("pspf-{}", rustix::process::geteuid().as_raw());
+    let names: Vec<_> = fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, [own.as_str()]);
+    assert_eq!(mode_of(&shared.join(own)), 0o700);
+}
+
+#[test]
 fn in_a_directory_for_everybody_each_user_has_a_private_one() {
     let app = App::new(&SCRIPT, MANIFEST);
     let uid = rustix::process::geteuid().as_raw();

@@ -22,6 +22,7 @@ use crate::placement::Placement;
 use crate::sign::{KeyId, KeyOrigin, SecretKey};
 use crate::source::{Sink, Source};
 use crate::tree::{self, TreeHasher};
+use crate::verify::check_documents_agree;
 
 /// Collects what goes into a package.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ pub struct Slot {
     pub source: String,
     /// Where its content goes in the workenv.
     pub target: String,
-    /// What it is for.
-    pub purpose: Purpose,
+    /// What it is for, in any word; `payload`, `runtime` and `tool` have numbers of their own in the descriptor.
+    pub purpose: String,
     /// When it is there.
     pub lifecycle: Lifecycle,
     /// Where it is wanted: 0 anywhere, 1 Linux, 2 macOS, 3 Windows.
@@ -76,17 +77,6 @@ pub struct Encoded {
     pub files: u64,
     /// The chunk table of a gzip slot.
     pub chunks: Option<Chunks>,
-}
-
-/// What a slot is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Data of the application.
-    Payload,
-    /// What runs the application.
-    Runtime,
-    /// Something that helps.
-    Tool,
 }
 
 /// A signed head: everything but the launcher's and the slots' bytes.
@@ -184,6 +174,7 @@ impl Builder {
         let document = self.document(&claims);
         // What we write, we read: this catches a document that no launcher could start.
         let metadata = Metadata::read(&document)?;
+        check_documents_agree(&metadata, &claims)?;
         let json = document.to_text();
         if json.len() as u64 > limits::METADATA_WRITTEN {
             return Err(ErrorKind::TooLarge {
@@ -290,7 +281,7 @@ impl Slot {
             id: id.into(),
             source: target.into(),
             target: target.into(),
-            purpose: Purpose::Payload,
+            purpose: "payload".into(),
             lifecycle: Lifecycle::Runtime,
             platform: 0,
             permissions,
@@ -306,7 +297,7 @@ impl Slot {
             original_size: self.encoded.original_size,
             digest: self.encoded.digest,
             operations: self.operations,
-            purpose: self.purpose as u8,
+            purpose: purpose_code(&self.purpose),
             lifecycle: self.lifecycle as u8,
             priority: 128,
             platform: self.platform,
@@ -326,7 +317,7 @@ impl Slot {
             ("size", self.encoded.size.into()),
             ("checksum", alloc::format!("sha256:{}", self.encoded.digest).into()),
             ("operations", self.operations.name().into()),
-            ("purpose", self.purpose.name().into()),
+            ("purpose", self.purpose.clone().into()),
             ("lifecycle", self.lifecycle.name().into()),
             ("permissions", alloc::format!("{:04o}", self.permissions).into()),
         ])
@@ -347,14 +338,12 @@ impl Encoded {
     }
 }
 
-impl Purpose {
-    /// The word in the JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Payload => "payload",
-            Self::Runtime => "runtime",
-            Self::Tool => "tool",
-        }
+/// The number of a purpose in the descriptor: a hint (docs/format.md section 3.1).
+fn purpose_code(word: &str) -> u8 {
+    match word {
+        "runtime" => 1,
+        "tool" => 2,
+        _ => 0,
     }
 }
 

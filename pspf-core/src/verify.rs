@@ -317,7 +317,7 @@ fn check_claims<S: Source>(
 }
 
 /// What readers without claims go by says the same as the claims.
-fn check_documents_agree(metadata: &Metadata, claims: &Claims) -> Result<()> {
+pub(crate) fn check_documents_agree(metadata: &Metadata, claims: &Claims) -> Result<()> {
     if metadata.slots.len() != claims.slots.len() {
         return Err(Error::json("slots", claims.slots.len() as u64, metadata.slots.len() as u64));
     }

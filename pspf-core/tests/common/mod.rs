@@ -3,7 +3,7 @@
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use pspf_core::archive;
-use pspf_core::build::{Builder, Encoded, Purpose, Slot};
+use pspf_core::build::{Builder, Encoded, Slot};
 use pspf_core::claims::Chunks;
 use pspf_core::codec::{Stage, Stored};
 use pspf_core::container;
@@ -288,7 +288,7 @@ fn slot(id: &str, operations: Operations, encoded: Encoded) -> Slot {
         id: id.into(),
         source: id.into(),
         target: id.into(),
-        purpose: Purpose::Payload,
+        purpose: "payload".into(),
         lifecycle: Lifecycle::Runtime,
         platform: 0,
         permissions: 0o755,
