@@ -21,11 +21,19 @@ pub struct Error(Box<ErrorKind>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The environment: the bytes could not be read or written. Trying again may help.
+    /// The environment: the bytes could not be read. Trying again may help.
     Source {
         /// Where in the file, in bytes.
         at: u64,
         /// How many bytes were wanted.
+        len: u64,
+        /// The operating system's error number, where it gave one.
+        errno: Option<i32>,
+    },
+    /// The environment: a package that is being built could not be written.
+    #[cfg(any(feature = "build", feature = "std"))]
+    Sink {
+        /// How many bytes were to be written.
         len: u64,
         /// The operating system's error number, where it gave one.
         errno: Option<i32>,
@@ -213,11 +221,14 @@ impl Error {
                 number::push(text, *len, 10);
                 text.push_str(" bytes at byte ");
                 number::push(text, *at, 10);
-                if let Some(errno) = errno {
-                    text.push_str(" (os error ");
-                    number::push(text, errno.unsigned_abs().into(), 10);
-                    text.push(')');
-                }
+                describe_errno(*errno, text);
+            }
+            #[cfg(any(feature = "build", feature = "std"))]
+            ErrorKind::Sink { len, errno } => {
+                text.push_str("cannot write ");
+                number::push(text, *len, 10);
+                text.push_str(" bytes");
+                describe_errno(*errno, text);
             }
             ErrorKind::NotAPackage { size } => {
                 text.push_str("not a PSPF package: none of its ");
@@ -268,6 +279,14 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+fn describe_errno(errno: Option<i32>, text: &mut String) {
+    if let Some(errno) = errno {
+        text.push_str(" (os error ");
+        number::push(text, errno.unsigned_abs().into(), 10);
+        text.push(')');
+    }
+}
 
 impl Part {
     fn describe(&self, text: &mut String) {

@@ -120,9 +120,8 @@ mod with_std {
 
     impl<W: std::io::Write> Sink for W {
         fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-            std::io::Write::write_all(self, bytes).map_err(|error| {
-                ErrorKind::Source { at: 0, len: bytes.len() as u64, errno: error.raw_os_error() }.into()
-            })
+            std::io::Write::write_all(self, bytes)
+                .map_err(|error| ErrorKind::Sink { len: bytes.len() as u64, errno: error.raw_os_error() }.into())
         }
     }
 }
