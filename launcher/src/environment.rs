@@ -48,8 +48,7 @@ impl Environment {
 
     /// Removes the variables whose names match `unset` and do not match `pass`.
     pub fn remove(&mut self, unset: &[String], pass: &[String]) {
-        let any = |patterns: &[String], name: &[u8]| patterns.iter().any(|pattern| matches(pattern.as_bytes(), name));
-        self.keep(&|name, _| !any(unset, name) || any(pass, name));
+        self.keep(&|name, _| !matches_any(unset, name) || matches_any(pass, name));
     }
 
     /// Gives a variable another name, when it is set.
@@ -89,6 +88,11 @@ impl Environment {
     fn find(&self, name: &[u8]) -> Option<usize> {
         self.variables.iter().position(|variable| name_of(variable) == name)
     }
+}
+
+#[inline(never)]
+fn matches_any(patterns: &[String], name: &[u8]) -> bool {
+    patterns.iter().any(|pattern| matches(pattern.as_bytes(), name))
 }
 
 /// What is before the '='. A name may begin with one, as some shells write them.

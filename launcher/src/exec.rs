@@ -94,6 +94,32 @@ pub fn replace_process(command: &Command) -> Error {
     failure(command, raw::execute(command))
 }
 
+/// A child process.
+#[cfg(not(feature = "std"))]
+pub type Child = rustix::process::Pid;
+
+/// Starts a child that does ahead of time what this process is going to do. It is allowed to fail, or not to start: nobody asks
+/// what became of it. It dies with us.
+#[cfg(not(feature = "std"))]
+pub fn ahead(work: &dyn Fn()) -> Option<Child> {
+    let child = raw::fork().ok()?;
+    if child.is_none() {
+        raw::die_with_parent();
+        work();
+        raw::exit();
+    }
+    child
+}
+
+/// Waits for the child's end, so that the app has none that it knows nothing of.
+#[cfg(not(feature = "std"))]
+pub fn wait(child: Option<Child>) {
+    if let Some(child) = child {
+        let wait = || rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+        let _ = crate::sys::retry(wait);
+    }
+}
+
 /// Runs a program in this directory to its end, without input, and with its output on standard error. It dies with us.
 #[cfg(all(feature = "all", not(feature = "std")))]
 pub fn run(command: &Command, directory: &[u8]) -> Result<SetupEnd> {
@@ -178,7 +204,6 @@ mod raw {
     }
 
     /// A child of this process, or `None` in the child.
-    #[cfg(feature = "all")]
     pub(super) fn fork() -> Result<Option<rustix::process::Pid>, Errno> {
         // SAFETY: without flags but the signal at its end, clone(2) is fork: the child has copies of everything, and
         // this process has one thread.
@@ -191,7 +216,7 @@ mod raw {
     pub(super) fn become_setup_command(command: &Command, directory: &[u8], input: &impl rustix::fd::AsFd) -> Errno {
         use rustix::{process, stdio};
         // Otherwise it would go on in a workenv that the next start begins anew.
-        let _ = process::set_parent_process_death_signal(Some(process::Signal::KILL));
+        die_with_parent();
         // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, nothing happens.
         let _ = stdio::dup2_stdout(unsafe { stdio::stderr() });
         // It fails only where the caller closed it and it is in its place already.
@@ -199,8 +224,12 @@ mod raw {
         process::chdir(directory).err().unwrap_or_else(|| execute(command))
     }
 
+    /// In the child: ends it when this process ends.
+    pub(super) fn die_with_parent() {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
+
     /// Ends a child that did not become a program.
-    #[cfg(feature = "all")]
     pub(super) fn exit() -> ! {
         loop {
             // SAFETY: exit_group takes a number, and does not return.
@@ -284,19 +313,18 @@ mod raw {
     const EXECVE: usize = 59;
     #[cfg(target_arch = "aarch64")]
     const EXECVE: usize = 221;
-    #[cfg(all(feature = "all", target_arch = "x86_64"))]
+    #[cfg(target_arch = "x86_64")]
     const CLONE: usize = 56;
-    #[cfg(all(feature = "all", target_arch = "aarch64"))]
+    #[cfg(target_arch = "aarch64")]
     const CLONE: usize = 220;
-    #[cfg(all(feature = "all", target_arch = "x86_64"))]
+    #[cfg(target_arch = "x86_64")]
     const EXIT_GROUP: usize = 231;
-    #[cfg(all(feature = "all", target_arch = "aarch64"))]
+    #[cfg(target_arch = "aarch64")]
     const EXIT_GROUP: usize = 94;
     #[cfg(all(feature = "all", target_arch = "x86_64"))]
     const RT_SIGACTION: usize = 13;
     #[cfg(all(feature = "all", target_arch = "aarch64"))]
     const RT_SIGACTION: usize = 134;
     // <asm/signal.h>
-    #[cfg(feature = "all")]
     const SIGCHLD: usize = 17;
 }

@@ -18,6 +18,8 @@ use rustix::io::{Errno, FdFlags};
 use crate::cache::Cache;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, shown};
+#[cfg(not(feature = "std"))]
+use crate::exec;
 use crate::exec::Command;
 use crate::seal::{self, Seal};
 use crate::store::{self, CONTENT, Check, Shared};
@@ -58,9 +60,13 @@ impl<'m> Workenv<'m> {
                 lock = Some(store::Lock::exclusive(&cache.envs, &self.name)?);
                 continue;
             }
+            #[cfg(not(feature = "std"))]
+            let ahead = extract_ahead(&plan.shared, verified, cache);
             for slot in &plan.shared {
                 slot.ensure(verified, &cache.slots, check)?;
             }
+            #[cfg(not(feature = "std"))]
+            exec::wait(ahead);
             store::sweep(&cache.envs, &self.name)?;
             return self.build(verified, cache, &plan, &command.env);
         }
@@ -283,6 +289,21 @@ impl<'m> Workenv<'m> {
         self.lock_shared(seal);
         Ok(())
     }
+}
+
+/// At a first start, a second process extracts the slots behind the first one, which is the largest where packer makes
+/// the slots. Each takes the locks of its slots, so this one finds them finished, or waits.
+#[cfg(not(feature = "std"))]
+fn extract_ahead<S: Source>(slots: &[Shared], verified: &Verified<'_, S>, cache: &Cache) -> Option<exec::Child> {
+    let [first, others @ ..] = slots else { return None };
+    if others.is_empty() || first.is_intact(&cache.slots, Check::Seal).unwrap_or(true) {
+        return None;
+    }
+    exec::ahead(&|| {
+        for slot in others {
+            let _ = slot.ensure(verified, &cache.slots, Check::Seal);
+        }
+    })
 }
 
 /// What the check of every start found.
