@@ -47,7 +47,7 @@ impl Seal {
             Err(error) => return Err(error),
         };
         let mut block = [0; HEADER];
-        match sys::retry(|| rustix::io::pread(&fd, &mut block, 0)) {
+        match sys::read_at(fd.as_fd(), 0, &mut block) {
             Ok(HEADER) => Ok(Self::parse(&block, identity, fd)),
             Ok(_) => Ok(None),
             Err(errno) => Err(dir.failed("cannot read", NAME, errno)),
@@ -69,25 +69,28 @@ impl Seal {
     }
 
     /// True when the entries in `dir`, or what they lead to, are still as the rows say. A row is never taken apart:
-    /// it is compared with the one that its path would get now.
+    /// it is compared with the one that its path would get now. Memory does not grow with their number.
     pub fn rows_hold(&self, dir: &Dir) -> Result<bool> {
-        let rows = rustix::fs::seek(&self.fd, SeekFrom::Start(HEADER as u64))
-            .and_then(|_| sys::read_all(self.fd.as_fd(), LARGEST))
-            .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
-        let Ok(mut rest) = core::str::from_utf8(&rows) else { return Ok(false) };
-        let mut count = 0;
-        while let Some((expected, rows)) = text::split_once(rest, 0) {
-            rest = rows;
-            let path = (0..4).try_fold(expected, |rest, _| text::split_once(rest, b' ').map(|(_, rest)| rest));
-            let path = path.unwrap_or_default();
-            let is_link = expected.starts_with('l');
-            let stat = if is_link { dir.stat(path.as_bytes()) } else { dir.stat_target(path.as_bytes()) };
-            if !stat.is_ok_and(|stat| row(path, &stat) == expected) {
-                return Ok(false);
+        let mut block = alloc::vec![0; FLUSH];
+        let (mut at, mut count) = (HEADER as u64, 0);
+        loop {
+            let read = sys::read_at(self.fd.as_fd(), at, &mut block)
+                .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
+            let mut rest = &block[..read];
+            while let Some(size) = rest.iter().position(|byte| *byte == 0) {
+                if !row_holds(&rest[..size], dir) {
+                    return Ok(false);
+                }
+                rest = &rest[size + 1..];
+                count += 1;
             }
-            count += 1;
+            // The last row of a block is rarely whole; the next block begins with it.
+            let used = read - rest.len();
+            if used == 0 {
+                return Ok(read == 0 && count == self.entries);
+            }
+            at += used as u64;
         }
-        Ok(rest.is_empty() && count == self.entries)
     }
 
     /// Writes into the seal in `dir` that its content was read back.
@@ -146,6 +149,16 @@ impl Writer {
     }
 }
 
+/// True when the entry of this row would get the same one now.
+fn row_holds(expected: &[u8], dir: &Dir) -> bool {
+    let Ok(expected) = core::str::from_utf8(expected) else { return false };
+    let path = (0..4).try_fold(expected, |rest, _| text::split_once(rest, b' ').map(|(_, rest)| rest));
+    let path = path.unwrap_or_default();
+    let is_link = expected.starts_with('l');
+    let stat = if is_link { dir.stat(path.as_bytes()) } else { dir.stat_target(path.as_bytes()) };
+    stat.is_ok_and(|stat| row(path, &stat) == expected)
+}
+
 /// The row of an entry with this status.
 #[inline(never)]
 fn row(path: &str, stat: &Status) -> String {
@@ -186,7 +199,5 @@ const HEADER: usize = 256;
 const FRESHNESS: usize = HEADER - FRESH.len();
 const FRESH: &[u8] = b"fresh  \n";
 const DURABLE: &[u8] = b"durable\n";
-/// How many bytes of rows are held back.
+/// How many bytes of rows are held back, and read at once: many rows, of which the longest has a path of 4096 bytes.
 const FLUSH: usize = 64 << 10;
-/// The largest seal that is read, in bytes.
-const LARGEST: usize = 512 << 20;

@@ -55,7 +55,7 @@ impl Source for File {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> pspf_core::Result<usize> {
         let len = buf.len() as u64;
-        retry(|| rustix::io::pread(&self.fd, &mut *buf, offset))
+        read_at(self.fd.as_fd(), offset, buf)
             .map_err(|errno| pspf_core::ErrorKind::Source { at: offset, len, errno: Some(errno.raw_os_error()) }.into())
     }
 }
@@ -353,6 +353,12 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Reads at an offset, as much as there is in one go; 0 at the end.
+#[inline(never)]
+pub fn read_at(fd: BorrowedFd<'_>, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+    retry(|| rustix::io::pread(fd, &mut *buf, offset))
 }
 
 /// Reads a small file to its end; more than `limit` bytes is an error.
