@@ -9,6 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::metadata::{Lifecycle, Metadata};
+use crate::names::Names;
+use crate::text;
 
 /// Where the files of a slot go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +53,10 @@ pub fn of(metadata: &Metadata) -> Vec<Placement> {
     for slot in &metadata.slots {
         paths.push(&slot.target);
     }
+    let used = used(&paths);
     let mut placements = Vec::new();
     for slot in &metadata.slots {
-        placements.push(place(&slot.target, slot.lifecycle, &paths));
+        placements.push(place(&slot.target, slot.lifecycle, &used));
     }
     placements
 }
@@ -78,12 +81,30 @@ pub fn of_foreign(metadata: &Metadata) -> Vec<Placement> {
 pub fn among(slots: &[Slot<'_>], written: &[&str]) -> Vec<Placement> {
     let targets = slots.iter().map(|slot| slot.target);
     let paths: Vec<&str> = written.iter().copied().chain(targets).collect();
-    slots.iter().map(|slot| place(slot.target, slot.lifecycle, &paths)).collect()
+    let used = used(&paths);
+    slots.iter().map(|slot| place(slot.target, slot.lifecycle, &used)).collect()
 }
 
-/// The placement of a slot, given the paths that anything is written to, its own target among them.
+/// Of the paths that anything is written to, those that are written to twice, and the directories around each of them.
+/// Every path is looked at once, since a package may have thousands of slots.
 #[inline(never)]
-fn place(target: &str, lifecycle: Lifecycle, paths: &[&str]) -> Placement {
+fn used(paths: &[&str]) -> Names {
+    let (mut once, mut used) = (Names::default(), Names::default());
+    for path in paths {
+        let mut path = relative(path);
+        if !once.insert(path) {
+            used.insert(path);
+        }
+        while let Some((directory, _)) = text::rsplit_once(path, b'/') {
+            used.insert(directory);
+            path = directory;
+        }
+    }
+    used
+}
+
+/// The placement of a slot, given what else than its own target is [`used`].
+fn place(target: &str, lifecycle: Lifecycle, used: &Names) -> Placement {
     let target = relative(target);
     let writable = match lifecycle {
         Lifecycle::Attestation => return Placement::Unplaced,
@@ -95,8 +116,7 @@ fn place(target: &str, lifecycle: Lifecycle, paths: &[&str]) -> Placement {
         | Lifecycle::Dev
         | Lifecycle::Platform => false,
     };
-    let users = paths.iter().filter(|path| is_inside(relative(path), target)).count();
-    if target.is_empty() || writable || users > 1 {
+    if target.is_empty() || writable || used.number_of(target).is_some() {
         Placement::Private(target.into())
     } else {
         Placement::Shared(target.into())
@@ -117,11 +137,6 @@ pub fn relative(path: &str) -> &str {
     if path == "." { "" } else { path }
 }
 
-/// True when `path` is the directory or below it.
-fn is_inside(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.as_bytes()[0] == b'/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +150,21 @@ mod tests {
     fn a_slot_with_a_place_of_its_own_is_shared() {
         let placed = among(&[runtime("python"), runtime("{workenv}/data/")], &["{workenv}/bin/app"]);
         assert_eq!(placed, vec![Placement::Shared("python".into()), Placement::Shared("data".into())]);
+    }
+
+    #[test]
+    fn names_that_begin_alike_are_places_of_their_own() {
+        let placed = among(&[runtime("a"), runtime("{workenv}/ab"), runtime("a.b/c")], &["a-b", "a.b/d"]);
+        let shared = |target: &str| Placement::Shared(target.into());
+        assert_eq!(placed, vec![shared("a"), shared("ab"), shared("a.b/c")]);
+    }
+
+    #[test]
+    fn a_place_spelled_in_two_ways_is_one() {
+        let placed =
+            among(&[runtime("a"), runtime("{workenv}/b"), runtime("c/d")], &["{workenv}/a", "./b/", "c/d/e/f"]);
+        let private = |target: &str| Placement::Private(target.into());
+        assert_eq!(placed, vec![private("a"), private("b"), private("c/d")]);
     }
 
     #[test]
