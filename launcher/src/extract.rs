@@ -230,16 +230,14 @@ pub fn hash_tree(root: &Dir) -> Result<Digest> {
 fn hash_below(dir: &Dir, prefix: &str, tree: &mut TreeHasher) -> Result<()> {
     let mut entries = Vec::new();
     for name in dir.names(b"")? {
-        let is_directory = dir.stat(&name)?.kind == FileType::Directory;
+        // What is in a directory comes in the place of the name with a slash, an empty one in that of its own name.
+        let is_full = is_full(dir, &name)?;
         // No slot has a name that is not UTF-8: that it differs is enough.
         let mut name = String::from_utf8(name).unwrap_or_default();
-        if is_directory {
+        if is_full {
             name.push('/');
         }
         entries.push(name);
-    }
-    if let Some(directory) = prefix.strip_suffix('/').filter(|_| entries.is_empty()) {
-        let _ = tree.add(tree::Kind::Directory, archive::DIRECTORY_MODE, directory, ZEROS);
     }
     for (name, _) in names::sorted(entries.iter().map(String::as_str)) {
         let path = text::concat(&[prefix, name]);
@@ -251,12 +249,19 @@ fn hash_below(dir: &Dir, prefix: &str, tree: &mut TreeHasher) -> Result<()> {
         let stat = dir.stat(name)?;
         let (kind, mode, digest) = match stat.kind {
             FileType::Symlink => (tree::Kind::Symlink, archive::SYMLINK_MODE, Digest::of(&dir.read_link(name)?)),
+            FileType::Directory => (tree::Kind::Directory, archive::DIRECTORY_MODE, ZEROS),
             _ => (tree::Kind::File, stat.mode, hash_file(dir, name)?),
         };
         // Sorted, so it only fails for names that no slot has.
         let _ = tree.add(kind, mode, &path, digest);
     }
     Ok(())
+}
+
+/// True for a directory with something in it.
+#[inline(never)]
+fn is_full(dir: &Dir, name: &[u8]) -> Result<bool> {
+    Ok(dir.stat(name)?.kind == FileType::Directory && !dir.open_dir(name)?.names(b"")?.is_empty())
 }
 
 fn hash_file(dir: &Dir, name: &[u8]) -> Result<Digest> {

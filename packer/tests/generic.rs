@@ -434,6 +434,22 @@ fn more_slots_than_metadata_can_hold_are_refused_with_how_many_fit() {
 }
 
 #[test]
+fn an_empty_directory_beside_a_file_with_a_longer_name_stays_intact() {
+    let project = Project::new(&[("all/data.json", "{}"), ("all/zero", "")]);
+    fs::create_dir(project.path("all/data")).unwrap();
+    let manifest = "[execution]\ncommand = \"/bin/true\"\n[[slots]]\nid = \"all\"\nsource = \"all\"\n";
+    project.pack_toml(manifest).exits(0);
+    project.run(&[]);
+    let workenv = project.workenv();
+    let content = fs::canonicalize(workenv.join("all")).unwrap();
+    let before = common::snapshot(&content);
+    // Now every byte of the slot is compared with what was signed. Files that are made anew have other inodes.
+    fs::write(workenv.join(".seal"), "").unwrap();
+    project.run(&[]);
+    assert_eq!(common::snapshot(&content), before);
+}
+
+#[test]
 fn a_package_may_be_written_into_what_it_packs() {
     let project = Project::new(&[("bin/run", ARGUMENTS)]);
     let text = "[package]\nname = \"app\"\nversion = \"1\"\n[execution]\ncommand = \"{workenv}/all/bin/run\"\n\
