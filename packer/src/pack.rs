@@ -19,7 +19,7 @@ use crate::package_file::PackageFile;
 use crate::plan::{Plan, PlannedSlot};
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::slots::Encoding;
+use crate::slots::{self, Encoding};
 use crate::{generic, launchers, places, python};
 
 /// What to pack, and how.
@@ -111,22 +111,26 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let file_name = format!("{}-{}.psp", plan.name, plan.version);
     let own = output.files(&file_name);
     let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, progress };
-    let mut builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)
-        .map_err(|error| cannot_sign(&error, &plan))?;
-    let mut stored = Vec::new();
+    let sign = |encoded: Vec<Encoded>| {
+        let builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)?
+            .app_id(plan.app_id.clone(), plan.release)
+            .build_timestamp(timestamp)
+            .entry_points(plan.entry_points.clone().into_iter().collect());
+        let slots = plan.slots.iter().zip(encoded).map(|(slot, encoded)| builder_slot(slot, encoded));
+        slots.fold(builder, Builder::slot).sign(&key.secret, key.origin)
+    };
+    // More slots than the metadata can describe are told before the work, not after it.
+    sign(plan.slots.iter().map(slots::least).collect()).map_err(|error| cannot_sign(&error, &plan))?;
+
+    let (mut encoded, mut stored) = (Vec::new(), Vec::new());
     for ((index, slot), placement) in plan.slots.iter().enumerate().zip(&plan.placements()?) {
         progress.check()?;
-        let (encoded, path) = encoding.encode(index, slot, placement)?;
-        stored.push(Stored::new(path, encoded.size));
-        builder = builder.slot(builder_slot(slot, encoded));
+        let (facts, path) = encoding.encode(index, slot, placement)?;
+        stored.push(Stored::new(path, facts.size));
+        encoded.push(facts);
     }
-    let builder = builder
-        .app_id(plan.app_id.clone(), plan.release)
-        .build_timestamp(timestamp)
-        .entry_points(plan.entry_points.clone().into_iter().collect());
-
     progress.stage("signing and writing", None);
-    let head = builder.sign(&key.secret, key.origin).map_err(|error| cannot_sign(&error, &plan))?;
+    let head = sign(encoded).map_err(|error| cannot_sign(&error, &plan))?;
     let path = output.publish(&file_name, &head, &launcher, &stored, progress)?;
     let key_id = KeyId::of(&key.secret.public_key());
     summary(path, plan, platform, &head, launcher.len(), (key_id, key.origin))
@@ -243,7 +247,7 @@ fn cannot_sign(error: &pspf_core::Error, plan: &Plan) -> Error {
             Error::new(Kind::Build, "the package's metadata would be larger than every launcher reads")
                 .file(&plan.manifest)
                 .expected(format!("at most {allowed} bytes of JSON, enough for about {fit} slots like these"))
-                .found(format!("{found} bytes for {count} slots"))
+                .found(format!("at least {found} bytes for {count} slots"))
                 .hint("put several directories or files into one slot, or shorten what the setup commands write")
         }
         _ => new.found(error.to_string()).hint("mend that field of the manifest"),

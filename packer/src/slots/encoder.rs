@@ -10,6 +10,7 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use pspf_core::Digest;
 use pspf_core::claims::Chunks;
 use pspf_core::digest::Hasher;
+use pspf_core::format::Operations;
 use rayon::prelude::*;
 
 use super::codec::Codec;
@@ -51,6 +52,16 @@ impl Encoder {
         let (size, digest) = (output.size, output.hasher.finish());
         Ok(Finished { size, original_size: self.original_size, digest, chunks })
     }
+}
+
+/// A chunk table that takes no more room than the one that so many bytes will get.
+pub(super) fn least_chunks(operations: Operations, original_size: u64) -> Option<Chunks> {
+    // Deflate never makes less than a byte of 1032.
+    const LEAST: u32 = CHUNK as u32 / 1032;
+    let whole = original_size.saturating_sub(1) / CHUNK as u64;
+    let stored = (0..whole).map(|_| LEAST).chain([1]);
+    let is_chunked = matches!(operations, Operations::GZIP | Operations::TAR_GZIP);
+    is_chunked.then(|| Chunks { original: CHUNK as u64, stored: stored.collect() })
 }
 
 /// A compression over the output.

@@ -97,6 +97,25 @@ impl Encoding<'_> {
     }
 }
 
+/// Facts that take no more room in the metadata than those that [`Encoding::encode`] will find: whether all slots fit can
+/// be asked before any of them is encoded. A file that cannot be looked at has no length here; encoding tells why.
+pub fn least(slot: &PlannedSlot) -> Encoded {
+    let length = match &slot.source {
+        Source::Tree { .. } => 0,
+        Source::File { path } | Source::Encoded { path } => size_of(path).unwrap_or(0),
+    };
+    let (size, original_size) = match &slot.source {
+        Source::File { .. } if slot.operations != Operations::RAW => (0, length),
+        Source::Encoded { .. } => (length, 0),
+        _ => (length, length),
+    };
+    let chunks = match slot.source {
+        Source::Encoded { .. } => None,
+        _ => encoder::least_chunks(slot.operations, original_size),
+    };
+    Encoded { size, original_size, digest: Digest([0; 32]), tree: Some(Digest([0; 32])), files: 0, chunks }
+}
+
 /// Whether packer writes slots of this kind, this hard compressed; else the manifest's key that is wrong, and the error.
 pub fn check(operations: Operations, level: Option<u64>) -> Result<(), (&'static str, Error)> {
     Codec::of(operations, level).map(drop)

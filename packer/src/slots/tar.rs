@@ -2,9 +2,9 @@
 //!
 //! The bytes depend on the content alone: owners, times and umask leave no trace.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -38,13 +38,26 @@ pub(super) fn write_tree(
     encoder: &mut Encoder,
     progress: &dyn Progress,
 ) -> Result<(Digest, u64)> {
+    // Whatever cannot be packed is told before the work.
+    let mut count = 0;
+    walk(root, filter, &mut |_| {
+        count += 1;
+        progress.check()
+    })?;
+    if count > limits::ENTRIES {
+        return Err(Error::new(Kind::Build, "too many files for one slot")
+            .file(root)
+            .expected(format!("at most {}", limits::ENTRIES))
+            .found(count.to_string())
+            .hint("exclude what the app does not need, or put some of the directories into a slot of their own"));
+    }
     let mut tree = TreeHasher::streaming();
-    for entry in &list(root, filter)? {
+    walk(root, filter, &mut |entry| {
         progress.check()?;
         let (kind, mode, digest) = match &entry.kind {
             Found::File { size, executable } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
-                let digest = write_file(encoder, entry, *size, mode, progress)?;
+                let digest = write_file(encoder, &entry, *size, mode, progress)?;
                 (EntryKind::File, placement.mode(mode), digest)
             }
             Found::Symlink { target } => {
@@ -56,9 +69,10 @@ pub(super) fn write_tree(
                 (EntryKind::Directory, DIRECTORY_MODE, Digest([0; 32]))
             }
         };
-        // The list is sorted and names only empty directories, so nothing is ever out of order.
+        // The walk is sorted and names only empty directories, so nothing is ever out of order.
         let _ = tree.add(kind, mode, &entry.name, digest);
-    }
+        Ok(())
+    })?;
     // The end of the archive: two blocks of zeros.
     encoder.write(&[0; 2 * BLOCK])?;
     Ok(tree.finish())
@@ -78,48 +92,40 @@ enum Found {
     EmptyDirectory,
 }
 
-/// Everything below `root`, sorted by the bytes of the names.
-fn list(root: &Path, filter: Filter<'_>) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    visit(root, "", filter, &mut entries)?;
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    if entries.len() as u64 > limits::ENTRIES {
-        return Err(Error::new(Kind::Build, "too many files for one slot")
-            .file(root)
-            .expected(format!("at most {}", limits::ENTRIES))
-            .found(entries.len().to_string())
-            .hint("exclude what the app does not need"));
-    }
-    Ok(entries)
+/// Gives `each` everything below `root`, sorted by the bytes of the names. Memory grows with the largest directory, not
+/// with the tree.
+fn walk(root: &Path, filter: Filter<'_>, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+    visit(root, "", filter, each)
 }
 
-/// Adds what is in `directory`; says whether there was anything.
-fn visit(directory: &Path, prefix: &str, filter: Filter<'_>, entries: &mut Vec<Entry>) -> Result<bool> {
-    let failed = |error: io::Error| Error::io("cannot read", directory, &error);
-    let mut any = false;
-    for item in fs::read_dir(directory).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        let path = item.path();
-        let file_name = item.file_name();
-        let is_directory = item.file_type().map_err(failed)?.is_dir();
-        let excluded = filter.exclude.matched(Path::new(prefix).join(&file_name), is_directory).is_ignore();
-        if excluded || filter.own.iter().any(|own| own.file_name() == Some(&file_name) && is_same(own, &path)) {
+/// Everything in `directory`, whose own name below the root is `prefix` with a slash at its end.
+fn visit(directory: &Path, prefix: &str, filter: Filter<'_>, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+    let mut names = Vec::new();
+    for item in items(directory, prefix, filter)? {
+        let (file_name, is_directory) = item?;
+        let path = directory.join(&file_name);
+        let name = file_name.into_string().ok().filter(|name| !name.contains('\\'));
+        let mut name = name.ok_or_else(|| {
+            Error::new(Kind::Build, "a file name that other systems cannot have")
+                .file(&path)
+                .expected("UTF-8 without backslashes")
+                .hint("rename or exclude the file")
+        })?;
+        // What is in a directory is sorted by its name with a slash, an empty one by its name alone.
+        if is_directory && items(&path, &format!("{prefix}{name}/"), filter)?.next().transpose()?.is_some() {
+            name.push('/');
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    for name in names {
+        let (path, name) = (directory.join(&name), format!("{prefix}{name}"));
+        if name.ends_with('/') {
+            visit(&path, &name, filter, each)?;
             continue;
         }
-        any = true;
-        let name =
-            std::str::from_utf8(file_name.as_bytes()).ok().filter(|name| !name.contains('\\')).ok_or_else(|| {
-                Error::new(Kind::Build, "a file name that other systems cannot have")
-                    .file(&path)
-                    .expected("UTF-8 without backslashes")
-                    .hint("rename or exclude the file")
-            })?;
-        let name = format!("{prefix}{name}");
         let metadata = fs::symlink_metadata(&path).map_err(|error| Error::io("cannot look at", &path, &error))?;
         let kind = if metadata.is_dir() {
-            if visit(&path, &format!("{name}/"), filter, entries)? {
-                continue;
-            }
             Found::EmptyDirectory
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).map_err(|error| Error::io("cannot read the link", &path, &error))?;
@@ -131,9 +137,27 @@ fn visit(directory: &Path, prefix: &str, filter: Filter<'_>, entries: &mut Vec<E
                 .file(&path)
                 .hint("remove or exclude it"));
         };
-        entries.push(Entry { path, name, kind });
+        each(Entry { path, name, kind })?;
     }
-    Ok(any)
+    Ok(())
+}
+
+/// What in a directory is packed: names, and whether each is a directory.
+fn items<'a>(
+    directory: &'a Path,
+    prefix: &'a str,
+    filter: Filter<'a>,
+) -> Result<impl Iterator<Item = Result<(OsString, bool)>> + 'a> {
+    let failed = move |error: io::Error| Error::io("cannot read", directory, &error);
+    let listed = fs::read_dir(directory).map_err(failed)?;
+    let items = listed.map(move |item| {
+        let item = item.map_err(failed)?;
+        let (file_name, is_directory) = (item.file_name(), item.file_type().map_err(failed)?.is_dir());
+        let excluded = filter.exclude.matched(Path::new(prefix).join(&file_name), is_directory).is_ignore();
+        let is_own = |own: &PathBuf| own.file_name() == Some(&file_name) && is_same(own, &item.path());
+        Ok((!excluded && !filter.own.iter().any(is_own)).then_some((file_name, is_directory)))
+    });
+    Ok(items.filter_map(Result::transpose))
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
