@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use launcher::store;
 use launcher::sys::Dir;
 use pspf_core::Verified;
+use pspf_core::placement::Placement;
 
 use crate::error::{Error, Kind, Result};
 use crate::package_file::{PackageFile, of_launcher};
@@ -26,7 +27,7 @@ pub fn slot(file: &PackageFile, slot: &str, to: &Path, existing: Existing) -> Re
     let index = find(&verified, slot, file)?;
     check_free(to, existing)?;
     let beside = Beside::new(to)?;
-    let written = write(&verified, index, &beside.path().join("slot"), file)?;
+    let written = write(&verified, index, &verified.placements(), &beside.path().join("slot"), file)?;
     beside.publish(&written, to, existing)
 }
 
@@ -37,6 +38,7 @@ pub fn all(file: &PackageFile, to: &Path, existing: Existing) -> Result<()> {
     let beside = Beside::new(to)?;
     let root = beside.path().join("all");
     make_directory(&root)?;
+    let placements = verified.placements();
     for (index, slot) in (0_u32..).zip(&verified.metadata().slots) {
         // An id is any text; as a name of a file it has to be a plain one.
         let plain = !slot.id.is_empty() && !slot.id.starts_with('.') && !slot.id.contains(['/', '\\', '\0']);
@@ -44,7 +46,7 @@ pub fn all(file: &PackageFile, to: &Path, existing: Existing) -> Result<()> {
         let place = root.join(&name);
         let place = if place.exists() { root.join(format!("slot-{index}")) } else { place };
         let scratch = beside.path().join(format!("slot-{index}"));
-        let written = write(&verified, index, &scratch, file)?;
+        let written = write(&verified, index, &placements, &scratch, file)?;
         fs::rename(&written, &place).map_err(|error| Error::io("cannot extract to", &place, &error))?;
     }
     beside.publish(&root, to, existing)
@@ -69,13 +71,18 @@ fn find(verified: &Verified<'_, fs::File>, slot: &str, file: &PackageFile) -> Re
 }
 
 /// Writes a slot into the new directory `scratch`; gives the directory or file that it became.
-fn write(verified: &Verified<'_, fs::File>, index: u32, scratch: &Path, file: &PackageFile) -> Result<PathBuf> {
+fn write(
+    verified: &Verified<'_, fs::File>,
+    index: u32,
+    placements: &[Placement],
+    scratch: &Path,
+    file: &PackageFile,
+) -> Result<PathBuf> {
     make_directory(scratch)?;
     let content = scratch.join("content");
     make_directory(&content)?;
     let root = Dir::open_path(content.as_os_str().as_encoded_bytes())
         .map_err(|error| of_launcher(&error).file(file.path()))?;
-    let placements = verified.placements();
     let Some(placement) = placements.get(index as usize) else {
         return Err(Error::new(Kind::Arguments, "there is no such slot").file(file.path()).hint("packer inspect FILE"));
     };
