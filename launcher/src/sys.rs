@@ -1,7 +1,8 @@
 //! Files and directories through handles: nothing is looked up twice by path, no link is followed.
 
-use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::ops::Deref;
 
 use pspf_core::{Source, number, text};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -141,7 +142,7 @@ impl Dir {
     }
 
     fn make_dir(&self, name: &[u8], mode: u16) -> Result<(), Errno> {
-        rustix::fs::mkdirat(&self.0, &*terminated(name)?, Mode::from_raw_mode(mode.into()))
+        rustix::fs::mkdirat(&self.0, &*terminated(name), Mode::from_raw_mode(mode.into()))
     }
 
     /// Creates a file that must not be there yet.
@@ -162,14 +163,14 @@ impl Dir {
 
     /// Makes a symbolic link.
     pub fn link(&self, name: &[u8], target: &[u8]) -> Result<()> {
-        let link = || rustix::fs::symlinkat(&*terminated(target)?, &self.0, &*terminated(name)?);
+        let link = || rustix::fs::symlinkat(&*terminated(target), &self.0, &*terminated(name));
         self.told("cannot create", name, link())
     }
 
     /// Gives a file another name.
     pub fn hard_link(&self, name: &[u8], file_dir: &Self, file: &[u8]) -> Result<()> {
         let link = || {
-            let (file, name) = (terminated(file)?, terminated(name)?);
+            let (file, name) = (terminated(file), terminated(name));
             rustix::fs::linkat(&file_dir.0, &*file, &self.0, &*name, AtFlags::empty())
         };
         self.told("cannot create", name, link())
@@ -191,7 +192,7 @@ impl Dir {
     }
 
     fn stat_with(&self, name: &[u8], flags: AtFlags) -> Result<Status> {
-        let stat = || rustix::fs::statat(&self.0, &*terminated(name)?, flags);
+        let stat = || rustix::fs::statat(&self.0, &*terminated(name), flags);
         self.told("cannot look at", name, stat().map(|stat| Status::from_stat(&stat)))
     }
 
@@ -228,7 +229,7 @@ impl Dir {
 
     /// As [`rename`](Self::rename), into another directory.
     pub fn rename_to(&self, from: &[u8], to_dir: &Self, to: &[u8]) -> Result<(), Errno> {
-        rustix::fs::renameat(&self.0, &*terminated(from)?, &to_dir.0, &*terminated(to)?)
+        rustix::fs::renameat(&self.0, &*terminated(from), &to_dir.0, &*terminated(to))
     }
 
     /// The names in this directory that begin with `prefix`.
@@ -265,7 +266,7 @@ impl Dir {
     }
 
     fn unlink(&self, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
-        rustix::fs::unlinkat(&self.0, &*terminated(name)?, flags)
+        rustix::fs::unlinkat(&self.0, &*terminated(name), flags)
     }
 
     /// The result of a system call, its error told with an entry's path.
@@ -299,7 +300,7 @@ impl AsFd for Dir {
 /// Opens an entry of `dir`.
 #[inline(never)]
 pub fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: u16) -> Result<OwnedFd, Errno> {
-    let name = terminated(name)?;
+    let name = terminated(name);
     retry(|| rustix::fs::openat(dir, &*name, flags, Mode::from_raw_mode(mode.into())))
 }
 
@@ -307,16 +308,31 @@ pub fn open_at(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, mode: u16) -> Re
 pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     // Paths have at most 4095 bytes.
     let mut target = alloc::vec![0; 4096];
-    let size = rustix::fs::readlinkat_raw(dir, &*terminated(name)?, &mut *target)?;
+    let size = rustix::fs::readlinkat_raw(dir, &*terminated(name), &mut *target)?;
     target.truncate(size);
     Ok(target)
 }
 
-/// A path as the kernel takes it. One copy for each call costs less than what rustix does for paths of any kind: in
-/// the launcher 250 bytes for each of its functions.
+/// A path as the kernel takes it.
+struct Terminated(Vec<u8>);
+
+/// One copy for each call costs less than what rustix does for paths of any kind: in the launcher 250 bytes for each of
+/// its functions.
 #[inline(never)]
-fn terminated(path: &[u8]) -> Result<CString, Errno> {
-    CString::new(path).map_err(|_| Errno::INVAL)
+fn terminated(path: &[u8]) -> Terminated {
+    // A path with a NUL in it, which nothing can have, becomes the empty one, which is nothing's either.
+    let mut path = if path.contains(&0) { Vec::new() } else { path.to_vec() };
+    path.push(0);
+    Terminated(path)
+}
+
+impl Deref for Terminated {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        // SAFETY: `terminated` alone makes these: there is one NUL, at the end. Looking for it takes 180 bytes.
+        unsafe { CStr::from_bytes_with_nul_unchecked(&self.0) }
+    }
 }
 
 /// `directory/name`.

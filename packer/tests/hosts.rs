@@ -212,6 +212,16 @@ fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
+#[test]
+fn who_helped_with_the_first_start_is_gone_when_the_app_starts() {
+    const CHILDREN: &str = "#!/bin/sh\nread children < /proc/$$/task/$$/children\necho \"[$children]\"\n";
+    let app = App::new(&[("app/bin/run", CHILDREN), SCRIPT[1]], MANIFEST);
+    for _ in 0..2 {
+        app.start().finish().exits(0).prints("[]\n").stays_quiet();
+    }
+    assert_eq!(common::slots(&app.cache()).len(), 2);
+}
+
 /// A directory for everybody, as /tmp is.
 fn shared_directory(scratch: &Scratch) -> std::path::PathBuf {
     let directory = scratch.dir("everybody");

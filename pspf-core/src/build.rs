@@ -186,7 +186,8 @@ impl Builder {
         }
         let container = container::encode(json.as_bytes());
         let sizes = claims.slots.iter().map(|slot| slot.size);
-        let layout = Layout::new(&claims.layout, claims.launcher_size, container.len() as u64, sizes)?;
+        let layout = Layout::new(&claims.layout, claims.launcher_size, container.len() as u64, sizes)
+            .map_err(Error::parameter)?;
         let table: Vec<u8> = (0..)
             .zip(claims.slots.iter().zip(&layout.slots))
             .flat_map(|(i, (claim, (offset, _)))| claim.descriptor(i, *offset).to_block())

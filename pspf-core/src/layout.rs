@@ -6,7 +6,6 @@
 
 use alloc::vec::Vec;
 
-use crate::error::{Error, Result};
 use crate::format::{slot, trailer};
 
 /// The three numbers that the claims give; everything else follows from sizes.
@@ -47,22 +46,22 @@ impl Default for Rules {
 }
 
 impl Layout {
-    /// Solves the equation. Rules that are not powers of two and sizes that overflow are the caller's fault.
+    /// Solves the equation. Fails, saying why, on rules that are not powers of two and on sizes that overflow.
     pub fn new(
         rules: &Rules,
         launcher_size: u64,
         metadata_size: u64,
         slot_sizes: impl IntoIterator<Item = u64>,
-    ) -> Result<Self> {
+    ) -> Result<Self, &'static str> {
         if !rules.table_align.is_power_of_two() || rules.table_align < 8 || !rules.slot_align.is_power_of_two() {
-            return Err(Error::parameter("alignments have to be powers of two, and the slot table's at least 8"));
+            return Err("alignments have to be powers of two, and the slot table's at least 8");
         }
         let mut sizes = Vec::new();
         for size in slot_sizes {
             sizes.push(size);
         }
         Self::solve(rules, launcher_size, metadata_size, &sizes)
-            .ok_or_else(|| Error::parameter("the sizes of the parts add up to more than a file can hold"))
+            .ok_or("the sizes of the parts add up to more than a file can hold")
     }
 
     /// The ranges between the parts as (start, end), which have to hold zeros.
