@@ -56,7 +56,7 @@ pub struct SlotEntry {
     pub target: String,
     /// SHA-256 of the stored bytes; absent where the builder wrote less than that.
     pub digest: Option<Digest>,
-    /// How the bytes were made, by the JSON's word. Launchers go by the descriptor.
+    /// How the bytes were made, by the JSON's word; in a verified package, by the descriptor's, which launchers go by.
     pub operations: Operations,
     /// What it is for, in words.
     pub purpose: String,

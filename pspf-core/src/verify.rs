@@ -19,11 +19,13 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::claims::Claims;
+use crate::claims::{Claims, Found};
 use crate::codec::{Stage, Stored};
 use crate::container::{self, Decoded};
 use crate::digest::Digest;
 use crate::error::{Distrust, Error, ErrorKind, Part, Result, Value as Shown, quoted};
+#[cfg(feature = "foreign")]
+use crate::format::Operations;
 use crate::format::index::field_at as index_field_at;
 use crate::format::{slot, trailer};
 use crate::json;
@@ -65,7 +67,8 @@ impl<S: Source> Package<S> {
     pub fn verify(&self) -> Result<Verified<'_, S>> {
         let Decoded { json, canonical } = self.decoded()?;
         sign::verify(&self.index().public_key(), &self.index().signature(), &json)?;
-        let metadata = Metadata::read(&json::parse(&json)?)?;
+        #[cfg_attr(not(feature = "foreign"), expect(unused_mut, reason = "a document with claims stays as it is"))]
+        let mut metadata = Metadata::read(&json::parse(&json)?)?;
         let grade = match metadata.claims.v1() {
             Some(claims) => {
                 check_claims(self, &metadata, claims, json.len() as u64, canonical)?;
@@ -75,7 +78,7 @@ impl<S: Source> Package<S> {
             None => return Err(Error::left_out("a package without claims")),
             #[cfg(feature = "foreign")]
             None => {
-                check_foreign(self, &metadata)?;
+                check_foreign(self, &mut metadata)?;
                 Grade::SlotsOnly
             }
         };
@@ -247,7 +250,14 @@ pub fn report<S: Source>(package: &Package<S>, progress: &mut dyn FnMut(u64)) ->
         report.key_origin = Some(claims.key_origin);
         report.checks.push(passed("claims and layout"));
     } else {
-        report.not_covered.extend(["hints in the index", "hints in the slot table"]);
+        if let Found::Unknown(_) = verified.metadata().claims {
+            report.not_covered.push("claims of a version that this program does not know");
+        }
+        report.not_covered.extend([
+            "hints in the index",
+            "hints and modes in the slot table",
+            "operations that the slot table leaves out",
+        ]);
         if verified.metadata().launcher.is_none_or(|(_, digest)| digest.is_none()) {
             report.not_covered.push("the launcher");
         }
@@ -344,20 +354,51 @@ pub(crate) fn check_documents_agree(metadata: &Metadata, claims: &Claims) -> Res
 
 /// Check 5 for packages of other builders: the document and the table are about the same slots.
 #[cfg(feature = "foreign")]
-fn check_foreign<S: Source>(package: &Package<S>, metadata: &Metadata) -> Result<()> {
-    let (slots, table) = (&metadata.slots, package.table());
+fn check_foreign<S: Source>(package: &Package<S>, metadata: &mut Metadata) -> Result<()> {
+    let (slots, table) = (&mut metadata.slots, package.table());
     if slots.len() != table.len() {
         return Err(Error::malformed(Part::Index("slot_count"), 0, slots.len() as u64, table.len() as u64));
     }
-    for (i, (slot, descriptor)) in (0..).zip(slots.iter().zip(table)) {
+    for (i, (slot, descriptor)) in (0..).zip(slots.iter_mut().zip(table)) {
         if let Some(digest) = slot.digest.filter(|digest| digest.hint() != descriptor.checksum) {
             return Err(Error::malformed(Part::Descriptor(i, "checksum"), 0, digest.hint(), descriptor.checksum));
         }
+        let (signed, stored) = (slot.operations, descriptor.operations);
+        // FlavorPack's builders leave steps out whose names they do not know, never add any, and its launchers go by
+        // the descriptor.
+        if stored != signed && stored != Operations::RAW && !(stored == Operations::TAR && signed.is_archive()) {
+            let part = Part::Descriptor(i, "operations");
+            return Err(Error::malformed(part, 0, Shown::Hex(signed.raw()), Shown::Hex(stored.raw())));
+        }
+        slot.operations = stored;
     }
+    check_apart(package)?;
     let fingerprint = package.index().key_fingerprint();
     if fingerprint != [0; 64] && fingerprint != Digest::of(&package.index().public_key()).to_hex() {
         let part = Part::Index("attestation_key_fp");
         return Err(Error::malformed(part, 0, "the key's fingerprint or zeros", "another fingerprint"));
+    }
+    Ok(())
+}
+
+/// Without claims no layout says where slots lie: no byte of the file may belong to two of them.
+#[cfg(feature = "foreign")]
+fn check_apart<S: Source>(package: &Package<S>) -> Result<()> {
+    let mut stored = Vec::new();
+    for (i, descriptor) in (0_u32..).zip(package.table()) {
+        if descriptor.size != 0 {
+            stored.push((descriptor.offset, descriptor.size, i));
+        }
+    }
+    stored.sort_unstable();
+    let mut end = 0;
+    for (offset, size, i) in stored {
+        if offset < end {
+            let expected = text::concat(&["bytes of no other slot, from ", &number::decimal(end), " on"]);
+            return Err(Error::malformed(Part::Descriptor(i, "offset"), 0, expected, offset));
+        }
+        // `open` has compared both with the file's size.
+        end = offset.saturating_add(size);
     }
     Ok(())
 }

@@ -32,7 +32,13 @@ fn claims_of_a_version_to_come_are_as_none() {
     let good = sample();
     let newer = with_json(&good, &json_of(&good).replace("\"v\":1,", "\"v\":2,\"anything\":[],"));
     assert_eq!(read_everything(&newer), Ok(()));
-    assert_eq!(Package::open(newer.as_slice()).unwrap().verify().unwrap().grade(), Grade::SlotsOnly);
+    let package = Package::open(newer.as_slice()).unwrap();
+    assert_eq!(package.verify().unwrap().grade(), Grade::SlotsOnly);
+    let unknown = "claims of a version that this program does not know";
+    assert!(report(&package, &mut |_| {}).not_covered.contains(&unknown));
+    let without = without_claims(&good);
+    let without = report(&Package::open(without.as_slice()).unwrap(), &mut |_| {});
+    assert!(!without.not_covered.contains(&unknown), "{without:?}");
 }
 
 #[test]
@@ -92,6 +98,52 @@ fn an_empty_slot_may_lie_at_the_start_of_the_file() {
     let at = table_at(&sealed) + 16;
     sealed[at..at + 8].fill(0);
     assert!(read_everything(&sealed).is_err());
+}
+
+#[test]
+fn slots_that_share_bytes_are_refused() {
+    let file = without_claims(&package(&[raw("a", b"the same"), raw("b", b"the same"), raw("c", b"same")]));
+    assert_eq!(read_source(file.as_slice()).unwrap().len(), 3);
+    let descriptor = |i: usize| table_at(&file) + 64 * i + 16;
+    let offset = |i: usize| u64::from_le_bytes(file[descriptor(i)..descriptor(i) + 8].try_into().unwrap());
+    // All of them have the bytes that were signed, and yet one is another one, or inside of one.
+    for (moved, to) in [(1, offset(0)), (0, offset(1)), (2, offset(0) + 4), (2, offset(1) + 4)] {
+        let mut nested = file.clone();
+        nested[descriptor(moved)..descriptor(moved) + 8].copy_from_slice(&to.to_le_bytes());
+        let error = read_everything(&nested).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Malformed { part: Part::Descriptor(_, "offset"), .. }), "{error}");
+    }
+}
+
+#[test]
+fn slots_may_lie_in_any_order() {
+    let mut file = without_claims(&package(&[raw("a", b"the same"), raw("b", b"the same")]));
+    let (a, b) = (table_at(&file) + 16, table_at(&file) + 80);
+    for i in 0..8 {
+        file.swap(a + i, b + i);
+    }
+    assert_eq!(read_source(file.as_slice()).unwrap(), [b"the same", b"the same"]);
+}
+
+#[test]
+fn the_table_may_leave_steps_out_and_add_none() {
+    let archive = tar(&[("a", b"1")]);
+    let file = without_claims(&package(&[tar_gzip("app", &archive, 1000), raw("data", &archive)]));
+    let with = |slot: usize, operations: u64| {
+        let mut file = file.clone();
+        let at = table_at(&file) + 64 * slot + 40;
+        file[at..at + 8].copy_from_slice(&operations.to_le_bytes());
+        file
+    };
+    // What the reference's builders make of a name that they do not know.
+    let left_out = with(0, 0);
+    let package = Package::open(left_out.as_slice()).unwrap();
+    assert_eq!(package.verify().unwrap().placements()[0], Placement::Private("app".into()), "as the file that it is");
+    for (slot, added) in [(1, 0x01), (1, 0x10), (1, 0x1001), (0, 0x10), (0, 0x1301)] {
+        let error = read_everything(&with(slot, added)).unwrap_err();
+        let part = Part::Descriptor(slot as u32, "operations");
+        assert!(matches!(error.kind(), ErrorKind::Malformed { part: p, .. } if *p == part), "{added:x}: {error}");
+    }
 }
 
 #[test]
