@@ -19,6 +19,9 @@ pub struct SlotReader<'a> {
     /// Whether exactly that many have to.
     exact: bool,
     expected: Option<Digest>,
+    /// The descriptor's checksum, where its builder signed no digest.
+    #[cfg(feature = "foreign")]
+    checksum: Option<u64>,
     consumed: u64,
 }
 
@@ -40,9 +43,19 @@ impl<'a> SlotReader<'a> {
         let chunks = claim.chunks.as_ref().map(|chunks| (chunks, claim.original_size));
         let range = (descriptor.offset, descriptor.size);
         let stage = codec::open(source, Part::Slot(index), range, claim.operations, chunks, limits::CLAIMED_WINDOW)?;
-        Ok(Self { stage, index, cap: claim.original_size, exact: true, expected: Some(claim.digest), consumed: 0 })
+        Ok(Self {
+            stage,
+            index,
+            cap: claim.original_size,
+            exact: true,
+            expected: Some(claim.digest),
+            #[cfg(feature = "foreign")]
+            checksum: None,
+            consumed: 0,
+        })
     }
 
+    #[cfg(feature = "foreign")]
     pub(crate) fn signed(
         source: &'a dyn Source,
         index: u32,
@@ -51,13 +64,23 @@ impl<'a> SlotReader<'a> {
         cap: u64,
     ) -> Result<Self> {
         let reader = Self::unverified(source, index, descriptor, cap)?;
-        Ok(Self { expected: digest, ..reader })
+        let checksum = digest.is_none().then_some(descriptor.checksum);
+        Ok(Self { expected: digest, checksum, ..reader })
     }
 
     pub(crate) fn unverified(source: &'a dyn Source, index: u32, descriptor: &Descriptor, cap: u64) -> Result<Self> {
         let range = (descriptor.offset, descriptor.size);
         let stage = codec::open(source, Part::Slot(index), range, descriptor.operations, None, limits::WINDOW)?;
-        Ok(Self { stage, index, cap, exact: false, expected: None, consumed: 0 })
+        Ok(Self {
+            stage,
+            index,
+            cap,
+            exact: false,
+            expected: None,
+            #[cfg(feature = "foreign")]
+            checksum: None,
+            consumed: 0,
+        })
     }
 
     /// How many bytes were consumed so far.
@@ -72,6 +95,10 @@ impl<'a> SlotReader<'a> {
         let index = self.index;
         let expected = self.expected;
         let digest = Stage::finish(&mut self)?;
+        #[cfg(feature = "foreign")]
+        if let Some(checksum) = self.checksum.filter(|checksum| *checksum != digest.hint()) {
+            return Err(Error::malformed(Part::Slot(index), 0, checksum, digest.hint()));
+        }
         match expected {
             None => Ok(None),
             Some(expected) if expected == digest => Ok(Some(Proof { index, digest })),

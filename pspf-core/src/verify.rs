@@ -30,6 +30,7 @@ use crate::format::index::field_at as index_field_at;
 use crate::format::{slot, trailer};
 use crate::json;
 use crate::layout::Layout;
+#[cfg(feature = "foreign")]
 use crate::limits;
 use crate::metadata::Metadata;
 use crate::names::Names;
@@ -60,6 +61,9 @@ pub struct Verified<'p, S> {
     grade: Grade,
     /// SHA-256 of the signed JSON, which names this package and no other.
     identity: Digest,
+    /// What a slot without claims may inflate to, in bytes.
+    #[cfg(feature = "foreign")]
+    slot_limit: u64,
 }
 
 impl<S: Source> Package<S> {
@@ -82,7 +86,15 @@ impl<S: Source> Package<S> {
                 Grade::SlotsOnly
             }
         };
-        Ok(Verified { package: self, identity: Digest::of(&json), json, metadata, grade })
+        Ok(Verified {
+            package: self,
+            identity: Digest::of(&json),
+            json,
+            metadata,
+            grade,
+            #[cfg(feature = "foreign")]
+            slot_limit: limits::UNCLAIMED_SLOT,
+        })
     }
 }
 
@@ -148,7 +160,16 @@ impl<'p, S: Source> Verified<'p, S> {
         if found == expected { Ok(()) } else { Err(Error::malformed(Part::Launcher, 0, expected, found)) }
     }
 
-    /// Reads a slot; what comes out is capped by the claims, or by [`limits::UNCLAIMED_SLOT`] without claims.
+    /// Sets what a slot may inflate to, in bytes, in packages without claims: 8 GiB
+    /// ([`UNCLAIMED_SLOT`](crate::limits::UNCLAIMED_SLOT)) unless this is called. With claims it changes nothing, as they
+    /// say how much it is.
+    #[cfg(feature = "foreign")]
+    pub fn with_slot_limit(self, bytes: u64) -> Self {
+        Self { slot_limit: bytes, ..self }
+    }
+
+    /// Reads a slot; what comes out is capped by the claims, or by [`UNCLAIMED_SLOT`](crate::limits::UNCLAIMED_SLOT)
+    /// without claims, where the feature `foreign` has `with_slot_limit` for another limit.
     pub fn slot(&self, index: u32) -> Result<SlotReader<'_>> {
         let descriptor = self.package.descriptor(index)?;
         let source = self.package.source();
@@ -156,8 +177,13 @@ impl<'p, S: Source> Verified<'p, S> {
             let claim = claims.slots.get(index as usize).ok_or_else(|| Error::parameter("there is no such slot"))?;
             return SlotReader::claimed(source, index, descriptor, claim);
         }
-        let digest = self.metadata.slots.get(index as usize).and_then(|slot| slot.digest);
-        SlotReader::signed(source, index, descriptor, digest, limits::UNCLAIMED_SLOT)
+        #[cfg(not(feature = "foreign"))]
+        return Err(Error::left_out("a package without claims"));
+        #[cfg(feature = "foreign")]
+        {
+            let digest = self.metadata.slots.get(index as usize).and_then(|slot| slot.digest);
+            SlotReader::signed(source, index, descriptor, digest, self.slot_limit)
+        }
     }
 
     /// Compares the stored bytes of a slot with the signed digest without undoing anything. `false` when its

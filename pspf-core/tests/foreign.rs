@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    bytes, drain, index_at, json_of, json_without_claims, mend_checksum, package, raw, read_everything, read_source,
-    sample, table_at, tar, tar_gzip, with_container, with_json, without_claims,
+    bytes, drain, gzip, index_at, json_of, json_without_claims, mend_checksum, package, raw, read_everything,
+    read_source, sample, table_at, tar, tar_gzip, with_container, with_json, without_claims,
 };
 use flate2::{Compression, GzBuilder};
 use pspf_core::placement::Placement;
@@ -144,6 +144,45 @@ fn the_table_may_leave_steps_out_and_add_none() {
         let part = Part::Descriptor(slot as u32, "operations");
         assert!(matches!(error.kind(), ErrorKind::Malformed { part: p, .. } if *p == part), "{added:x}: {error}");
     }
+}
+
+#[test]
+fn a_slot_inflates_to_as_much_as_the_caller_allows() {
+    let content = bytes(3000);
+    let file = without_claims(&package(&[gzip("data", &content, 1000)]));
+    let package = Package::open(file.as_slice()).unwrap();
+    let read = |limit| {
+        let verified = package.verify().unwrap().with_slot_limit(limit);
+        let mut slot = verified.slot(0).unwrap();
+        drain(&mut slot)
+    };
+    assert_eq!(read(3000).unwrap(), content);
+    assert!(matches!(read(2999).unwrap_err().kind(), ErrorKind::TooLarge { allowed: 2999, .. }));
+}
+
+#[test]
+fn a_slot_without_a_signed_digest_goes_by_the_tables_checksum() {
+    let good = sample();
+    let json = json_without_claims(&good);
+    let at = json.find("\"checksum\":\"sha256:").unwrap();
+    // As the reference's Python builder writes it for its attestation slot.
+    let short = [&json[..at], "\"checksum\":\"", &json[at + 19..at + 35], &json[at + 83..]].concat();
+    let file = with_json(&good, &short);
+    let slot_offset = table_at(&file) + 16;
+    let offset = u64::from_le_bytes(file[slot_offset..slot_offset + 8].try_into().unwrap()) as usize;
+    let finish = |file: &[u8]| {
+        let package = Package::open(file).unwrap();
+        let verified = package.verify().unwrap();
+        let mut slot = verified.slot(0).unwrap();
+        while let size @ 1.. = slot.fill()?.len() {
+            slot.consume(size);
+        }
+        slot.finish()
+    };
+    assert_eq!(finish(&file), Ok(None), "nothing that the signature proves");
+    let mut changed = file.clone();
+    changed[offset] ^= 1;
+    assert!(finish(&changed).is_err());
 }
 
 #[test]
