@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use pspf_core::{ErrorKind, Package, Verified};
+use pspf_core::{ErrorKind, Package, Verified, limits};
 
 use crate::error::{Error, Kind, Result};
 
@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 pub struct PackageFile {
     path: PathBuf,
     package: Package<File>,
+    slot_limit: u64,
 }
 
 impl PackageFile {
@@ -34,7 +35,12 @@ impl PackageFile {
             ErrorKind::Source { .. } => of_core(&error, Kind::Io, "the package cannot be read", path),
             _ => of_core(&error, Kind::Format, "the package contradicts itself", path),
         })?;
-        Ok(Self { path: path.to_path_buf(), package })
+        Ok(Self { path: path.to_path_buf(), package, slot_limit: limits::UNCLAIMED_SLOT })
+    }
+
+    /// Sets what a slot may inflate to, in bytes, in a package without claims; 8 GiB unless this is called.
+    pub fn with_slot_limit(self, bytes: u64) -> Self {
+        Self { slot_limit: bytes, ..self }
     }
 
     /// The file's path, as it was given.
@@ -49,7 +55,8 @@ impl PackageFile {
 
     /// Verifies the head.
     pub fn verify(&self) -> Result<Verified<'_, File>> {
-        self.package.verify().map_err(|error| not_intact(&error, &self.path))
+        let verified = self.package.verify().map_err(|error| not_intact(&error, &self.path))?;
+        Ok(verified.with_slot_limit(self.slot_limit))
     }
 
     /// Verifies every byte that the signature answers for, before anything in the package is used.

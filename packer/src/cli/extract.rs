@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use packer::Result;
 use packer::extract::{self, Existing};
-use packer::package_file::PackageFile;
+
+use super::SlotLimit;
 
 /// Extract one slot of a package
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,8 @@ pub(super) struct Args {
     /// Replace what is there
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    limit: SlotLimit,
 }
 
 /// Extract all slots of a package
@@ -32,14 +35,16 @@ pub(super) struct AllArgs {
     /// Replace what is there
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    limit: SlotLimit,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    extract::slot(&PackageFile::open(&args.file)?, &args.slot, &args.output, existing(args.force))
+    extract::slot(&args.limit.open(&args.file)?, &args.slot, &args.output, existing(args.force))
 }
 
 pub(super) fn run_all(args: &AllArgs) -> Result<()> {
-    extract::all(&PackageFile::open(&args.file)?, &args.output, existing(args.force))
+    extract::all(&args.limit.open(&args.file)?, &args.output, existing(args.force))
 }
 
 fn existing(force: bool) -> Existing {

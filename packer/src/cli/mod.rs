@@ -8,10 +8,12 @@ mod progress;
 mod run;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use packer::package_file::PackageFile;
 use packer::{Kind, Result};
 
 /// Turns an application into one signed native executable.
@@ -38,6 +40,34 @@ enum Command {
     Keygen(keygen::Args),
     /// Check a whole package, then run it
     Run(run::Args),
+}
+
+/// How much comes out of a slot of another builder's package.
+#[derive(Debug, clap::Args)]
+struct SlotLimit {
+    /// What a slot may inflate to in packages that do not say how much it is: bytes, or a number with K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = bytes)]
+    max_slot_size: u64,
+}
+
+impl SlotLimit {
+    fn open(&self, file: &Path) -> Result<PackageFile> {
+        Ok(PackageFile::open(file)?.with_slot_limit(self.max_slot_size))
+    }
+}
+
+/// Reads a size as it is typed; K, M and G are powers of 1024.
+fn bytes(text: &str) -> std::result::Result<u64, &'static str> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or("a size is a number of bytes, like 500000, 64K or 2G")
 }
 
 /// Runs what was typed, and says how it ended.

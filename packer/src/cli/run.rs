@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use packer::Result;
-use packer::package_file::PackageFile;
+
+use super::SlotLimit;
 
 /// Check a whole package, then run it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: packer run dist/hello-cli-1.0.0.psp --exit 3")]
 pub(super) struct Args {
+    #[command(flatten)]
+    limit: SlotLimit,
     /// The package
     file: PathBuf,
     /// Arguments for the app, as they are
@@ -18,6 +21,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<()> {
-    let file = PackageFile::open(&args.file)?;
+    let file = args.limit.open(&args.file)?;
     Err(packer::run::run(&file, args.args))
 }
