@@ -7,6 +7,7 @@ mod host;
 mod mounts;
 mod package;
 mod process;
+mod reference;
 mod scratch;
 
 pub use app::App;
@@ -16,6 +17,7 @@ pub use package::{
     copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, slots, source_of, write_files,
 };
 pub use process::{Finish, Finished};
+pub use reference::{Builder, Launcher, Reference, at_home};
 pub use scratch::{Scratch, snapshot};
 
 use std::io::Write as _;
