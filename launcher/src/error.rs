@@ -172,6 +172,11 @@ impl Error {
                 error.describe(text);
                 "get the file again, it is not whole"
             }
+            ErrorKind::Verify(error) if matches!(error.kind(), pspf_core::ErrorKind::Unsupported { .. }) => {
+                text.push_str("this launcher cannot verify the package: ");
+                error.describe(text);
+                "packer run FILE, or ask its maker for one with another launcher"
+            }
             ErrorKind::Verify(error) => {
                 text.push_str("the package was changed after it was signed: ");
                 error.describe(text);

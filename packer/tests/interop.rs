@@ -551,6 +551,39 @@ fn slots_that_share_bytes_or_reach_into_the_table_are_refused() {
 }
 
 #[test]
+fn their_packages_start_themselves_with_our_larger_launcher_and_not_with_the_small_one() {
+    let Some(workshop) = Workshop::open() else { return };
+    let small = our_launcher(&workshop, "small", "");
+    let all = our_launcher(&workshop, "all", "[[setup_commands]]\ntype = \"execute\"\ncommand = \"/bin/true\"\n");
+    for builder in Builder::ALL {
+        let manifest = workshop.manifest(builder, &KINDS);
+        let start = |launcher: &Path, cache: &str| {
+            let package = workshop.reference.build(builder, &manifest, &workshop.scratch, launcher);
+            let mut start = Command::new(package);
+            start
+                .env_clear()
+                .env("PATH", "/usr/bin:/bin")
+                .env("PSPF_CACHE_DIR", workshop.path(cache))
+                .arg("a b")
+                .finish()
+        };
+        let app = start(&all, "all-cache").exits(7).prints("arguments: 2 (own a b)\nvariables: odd-1.2.3, ");
+        assert!(app.stdout().contains("one\ntwo\na raw file\na raw file\n"), "{builder:?}: {app}");
+        let refusal = start(&small, "small-cache").exits(107).prints_nothing();
+        refusal.says("this launcher cannot verify the package").says("pspf-launcher-all").says("try: packer run");
+    }
+}
+
+/// The launcher that packer puts in front of a package with these lines in its manifest.
+fn our_launcher(workshop: &Workshop, name: &str, lines: &str) -> PathBuf {
+    let app = App::new(&[], &format!("[execution]\ncommand = \"/bin/true\"\n{lines}"));
+    let numbers = Numbers::of(&app.package());
+    let launcher = workshop.path(name);
+    fs::write(&launcher, &numbers.bytes[..numbers.launcher_size as usize]).unwrap();
+    launcher
+}
+
+#[test]
 fn a_slot_inflates_to_as_much_as_one_allows() {
     let Some(workshop) = Workshop::open() else { return };
     let (package, _) = workshop.everything(Builder::Rust);
