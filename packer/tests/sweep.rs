@@ -10,9 +10,10 @@ mod common;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::App;
+use common::{App, Finish as _};
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use pspf_core::format::{Index, index, trailer};
+use pspf_core::sign::SecretKey;
 use pspf_core::{Package, container, verify};
 
 /// Where the index begins, seen from the end of the file.
@@ -249,6 +250,26 @@ fn the_signed_document_cannot_be_packed_in_another_way() {
         let refusal = verify::report(&opened, &mut |_| {});
         assert!(!refusal.passed(), "{what}: {refusal:?}");
     }
+}
+
+#[test]
+fn claims_of_a_later_version_are_told_to_be_unknown_and_count_for_nothing() {
+    let good = small_package();
+    let json = String::from_utf8(Package::open(&*good).unwrap().json().unwrap()).unwrap();
+    let later = json.replace("\"x-pspf-claims\":{\"v\":1,", "\"x-pspf-claims\":{\"v\":2,\"more\":true,");
+    let mut file = with_container(&good, &container::encode(later.as_bytes()));
+    let signature = SecretKey::from_seed_text("the tests of packer").sign(later.as_bytes());
+    let start = file.len() - INDEX;
+    file[start + 128..start + 192].copy_from_slice(&signature);
+    mend(&mut file);
+    let scratch = common::Scratch::new();
+    let package = scratch.join("later.psp");
+    std::fs::write(&package, file).unwrap();
+    let verdict = common::packer().arg("verify").arg(&package).finish().exits(0);
+    let verdict = verdict.prints("intact as far as its signature goes").prints("slots-only");
+    verdict.prints("not covered  claims of a version that this program does not know, ");
+    let report = common::packer().arg("verify").arg(&package).arg("--json").finish().exits(0).json();
+    assert_eq!((&report["valid"], &report["key_origin"]), (&true.into(), &serde_json::Value::Null));
 }
 
 /// One gzip member with an extra field of this many bytes (none: no such field).
