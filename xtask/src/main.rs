@@ -5,6 +5,7 @@ mod install;
 mod project;
 mod size;
 mod steps;
+mod tamper;
 mod test;
 
 use std::process::ExitCode;
@@ -42,6 +43,13 @@ const TASKS: &[Task] = &[
                --write also puts them into benches/RESULTS.md; --quick takes a tenth of the rounds.\n\
                --peers compares with the reference, which `test --install` has installed.\n\
                --python names the interpreter to pack, when python3 cannot be.",
+    },
+    Task {
+        name: "tamper",
+        run: tamper::run,
+        usage: "tamper [--write] [--samples N]",
+        help: "Start packages whose launcher was changed by one bit, each shut in on its own, and count what came of it.\n\
+               --write also puts the counts into benches/RESULTS-tamper.md; --samples is how many bits, 1000 if not given.",
     },
 ];
 

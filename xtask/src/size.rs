@@ -28,13 +28,17 @@ pub(crate) fn build() -> Result<std::path::PathBuf> {
     Ok(project::target().join("freestanding").join(LAUNCHER_TARGET).join("release/pspf-launcher"))
 }
 
-struct Segment {
-    what: &'static str,
-    size: u64,
+/// A loaded segment of an ELF file.
+pub(crate) struct Segment {
+    pub(crate) what: &'static str,
+    /// Where it begins in the file, in bytes.
+    pub(crate) offset: u64,
+    /// How much of the file it takes, in bytes.
+    pub(crate) size: u64,
 }
 
 /// The loaded segments of a 64-bit little-endian ELF file, by what may be done with them.
-fn segments(elf: &[u8]) -> Result<Vec<Segment>> {
+pub(crate) fn segments(elf: &[u8]) -> Result<Vec<Segment>> {
     const LOAD: u64 = 1;
     ensure!(elf.starts_with(b"\x7fELF\x02\x01"), "no ELF header");
     let (table, entry, count) = (number(elf, 32, 8)?, number(elf, 54, 2)?, number(elf, 56, 2)?);
@@ -50,7 +54,7 @@ fn segments(elf: &[u8]) -> Result<Vec<Segment>> {
             0b110 => "data: written at run time",
             flags => bail!("a segment with the flags {flags:03b}: code must not be writable"),
         };
-        segments.push(Segment { what, size: number(elf, at + 32, 8)? });
+        segments.push(Segment { what, offset: number(elf, at + 8, 8)?, size: number(elf, at + 32, 8)? });
     }
     Ok(segments)
 }
