@@ -1,14 +1,19 @@
-//! Signing keys on disk: PKCS#8 and SubjectPublicKeyInfo in PEM, as FlavorPack and OpenSSL write them.
+//! Signing keys on disk: PKCS#8 and SubjectPublicKeyInfo in PEM, as FlavorPack and OpenSSL write them. A private key may be
+//! encrypted with a passphrase (PBES2 of RFC 8018).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_compact::{KeyPair, PublicKey, Seed};
+use pkcs8::der::zeroize::Zeroizing;
+use pkcs8::pkcs5::pbes2::Parameters;
+use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument};
 use pspf_core::sign::{KeyId, KeyOrigin, SecretKey};
 
 use crate::error::{Error, Kind, Result};
+use crate::passphrase::{Asked, Passphrase, VARIABLE};
 use crate::places;
 use crate::progress::Progress;
 
@@ -16,6 +21,11 @@ use crate::progress::Progress;
 pub const PRIVATE: &str = "flavor-private.key";
 /// The file with the public key in a directory of keys.
 pub const PUBLIC: &str = "flavor-public.key";
+
+/// The label of an encrypted key in PEM (RFC 7468, section 11).
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+/// Rounds of PBKDF2 with HMAC-SHA-256: what OWASP asks for since 2023.
+const ROUNDS: u32 = 600_000;
 
 /// Which key signs a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +80,9 @@ pub fn load(choice: &Choice, progress: &dyn Progress) -> Result<SigningKey> {
     }
 }
 
-/// Makes a new pair of keys in `directory`, which is made where it is missing. Never overwrites one.
-pub fn generate(directory: &Path) -> Result<KeyId> {
+/// Makes a new pair of keys in `directory`, which is made where it is missing. Never overwrites one. With a passphrase the
+/// private key is encrypted: PBKDF2 with HMAC-SHA-256 and AES-256-CBC, which OpenSSL reads.
+pub fn generate(directory: &Path, passphrase: Option<&Passphrase>) -> Result<KeyId> {
     let private = directory.join(PRIVATE);
     let public = directory.join(PUBLIC);
     for path in [&private, &public] {
@@ -83,7 +94,11 @@ pub fn generate(directory: &Path) -> Result<KeyId> {
     }
     fs::create_dir_all(directory).map_err(|error| Error::io("cannot create the directory", directory, &error))?;
     let pair = KeyPair::from_seed(Seed::generate());
-    write(&private, &pair.sk.to_pem(), 0o600)?;
+    let text = match passphrase {
+        Some(passphrase) => encrypted(&pair, passphrase)?,
+        None => Zeroizing::new(pair.sk.to_pem()),
+    };
+    write(&private, &text, 0o600)?;
     if let Err(error) = write(&public, &pair.pk.to_pem(), 0o644) {
         // Half a pair would only be in the way of the next attempt.
         let _ = fs::remove_file(&private);
@@ -96,7 +111,7 @@ fn automatic(progress: &dyn Progress) -> Result<SigningKey> {
     let directory = places::keys()?;
     let private = directory.join(PRIVATE);
     if !private.exists() {
-        match generate(&directory) {
+        match generate(&directory, None) {
             Ok(id) => progress.note(&format!(
                 "made a signing key for you: {id}, kept in {} (packer keygen and --private-key give you one to share)",
                 directory.display()
@@ -120,17 +135,52 @@ fn read_private(path: &Path) -> Result<SecretKey> {
             .found(format!("mode {mode:04o}"))
             .hint(format!("chmod 600 {}", path.display())));
     }
-    let text = fs::read_to_string(path).map_err(|error| Error::io("cannot read the private key", path, &error))?;
-    let pair = KeyPair::from_pem(&text).map_err(|_| {
+    let mut text = Zeroizing::new(String::new());
+    file.take(64 << 10)
+        .read_to_string(&mut text)
+        .map_err(|error| Error::io("cannot read the private key", path, &error))?;
+    let no_key = || {
         Error::new(Kind::Configuration, "this is not an Ed25519 private key")
             .file(path)
-            .expected("PKCS#8 in PEM, -----BEGIN PRIVATE KEY-----")
+            .expected("PKCS#8 in PEM, -----BEGIN PRIVATE KEY----- or -----BEGIN ENCRYPTED PRIVATE KEY-----")
             .hint("make one with: packer keygen --out-dir DIRECTORY")
-    })?;
-    Ok(SecretKey::from_bytes(*pair.sk.seed()))
+    };
+    let pair = if text.contains(ENCRYPTED) {
+        let (label, document) = SecretDocument::from_pem(&text).map_err(|_| no_key())?;
+        let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| no_key())?;
+        if label != ENCRYPTED {
+            return Err(no_key());
+        }
+        let passphrase = Passphrase::find(Asked::Once)?;
+        let decrypted = info.decrypt(passphrase.as_bytes()).map_err(|_| {
+            Error::new(Kind::Configuration, "the passphrase does not open the private key")
+                .file(path)
+                .hint(format!("give the one that the key was made with: {VARIABLE}, or type it at a terminal"))
+        })?;
+        KeyPair::from_der(decrypted.as_bytes())
+    } else {
+        KeyPair::from_pem(&text)
+    };
+    Ok(SecretKey::from_bytes(*pair.map_err(|_| no_key())?.sk.seed()))
 }
 
-fn read_public(path: &Path) -> Result<[u8; 32]> {
+fn encrypted(pair: &KeyPair, passphrase: &Passphrase) -> Result<Zeroizing<String>> {
+    let random = Seed::generate();
+    let (salt, iv) = random.split_at(16);
+    let encrypted = || {
+        let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, salt, iv.try_into().ok()?).ok()?;
+        let der = Zeroizing::new(pair.sk.to_der());
+        let info = PrivateKeyInfoRef::try_from(der.as_slice()).ok()?;
+        let document = info.encrypt_with_params(parameters, passphrase.as_bytes()).ok()?;
+        document.to_pem(ENCRYPTED, LineEnding::LF).ok()
+    };
+    encrypted().ok_or_else(|| {
+        Error::new(Kind::Configuration, "the private key cannot be encrypted").hint("choose another passphrase")
+    })
+}
+
+/// The public key in an SPKI PEM file.
+pub fn read_public(path: &Path) -> Result<[u8; 32]> {
     let text = fs::read_to_string(path).map_err(|error| Error::io("cannot read the public key", path, &error))?;
     let key = PublicKey::from_pem(&text).map_err(|_| {
         Error::new(Kind::Configuration, "this is not an Ed25519 public key")
@@ -155,7 +205,7 @@ mod tests {
     #[test]
     fn a_generated_key_signs_and_its_pair_is_checked() {
         let directory = tempfile::tempdir().unwrap();
-        let id = generate(directory.path()).unwrap();
+        let id = generate(directory.path(), None).unwrap();
         let choice = |public: &str| Choice::Files {
             private: directory.path().join(PRIVATE),
             public: Some(directory.path().join(public)),
@@ -169,7 +219,7 @@ mod tests {
     #[test]
     fn a_private_key_that_others_can_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        generate(directory.path()).unwrap();
+        generate(directory.path(), None).unwrap();
         let private = directory.path().join(PRIVATE);
         fs::set_permissions(&private, fs::Permissions::from_mode(0o640)).unwrap();
         let error = load(&Choice::Files { private, public: None }, &Silent).unwrap_err();

@@ -17,6 +17,7 @@ pub mod manifest;
 mod output;
 pub mod pack;
 pub mod package_file;
+pub mod passphrase;
 pub mod places;
 pub mod plan;
 pub mod platform;

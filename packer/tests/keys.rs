@@ -32,6 +32,77 @@ fn keygen_never_overwrites_a_key() {
 }
 
 #[test]
+fn a_passphrase_encrypts_the_private_key_and_pack_asks_for_it() {
+    let scratch = Scratch::new();
+    let keys = scratch.join("keys");
+    let mut keygen = common::packer();
+    keygen.args(["keygen", "--passphrase", "--out-dir"]).arg(&keys).env("PSPF_KEY_PASSPHRASE", "not a word");
+    keygen.finish().exits(0).prints("encrypted");
+    let private = keys.join("flavor-private.key");
+    assert_eq!(mode(&private), 0o600);
+    assert!(fs::read_to_string(&private).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+
+    let pack = |with: &dyn Fn(&mut std::process::Command)| {
+        let mut pack = pack_small(&scratch);
+        // Without a terminal of its own nobody can be asked.
+        pack.arg("--private-key").arg(&private).env_remove("PSPF_KEY_PASSPHRASE");
+        with(&mut pack);
+        pack.finish()
+    };
+    pack(&|pack| {
+        pack.env("PSPF_KEY_PASSPHRASE", "not a word");
+    })
+    .exits(0);
+    let written = scratch.join("passphrase");
+    fs::write(&written, "not a word\n").unwrap();
+    pack(&|pack| {
+        pack.env("PSPF_KEY_PASSPHRASE_FILE", &written);
+    })
+    .exits(0);
+    pack(&|pack| {
+        pack.env("PSPF_KEY_PASSPHRASE", "another");
+    })
+    .exits(109)
+    .says("the passphrase does not open the private key");
+    pack(&|pack| {
+        pack.env("PSPF_KEY_PASSPHRASE", "");
+    })
+    .exits(109)
+    .says("the passphrase is empty");
+}
+
+#[test]
+fn openssl_reads_encrypted_keys_of_packer_and_packer_those_of_openssl() {
+    let openssl = |args: &[&str]| std::process::Command::new("openssl").args(args).output();
+    let found = openssl(&["version"]).map(drop).map_err(|error| format!("there is no openssl ({error})"));
+    if common::require(found).is_none() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let keys = scratch.join("keys");
+    let mut keygen = common::packer();
+    keygen.args(["keygen", "--passphrase", "--out-dir"]).arg(&keys).env("PSPF_KEY_PASSPHRASE", "pw").finish().exits(0);
+    let private = keys.join("flavor-private.key").to_str().unwrap().to_owned();
+    let public = openssl(&["pkey", "-in", &private, "-passin", "pass:pw", "-pubout"]).unwrap();
+    assert_eq!(
+        String::from_utf8(public.stdout).unwrap().trim(),
+        fs::read_to_string(keys.join("flavor-public.key")).unwrap().trim(),
+        "{}",
+        String::from_utf8_lossy(&public.stderr)
+    );
+    for (name, how) in [("pbkdf2", &["-v2", "aes-128-cbc"][..]), ("scrypt", &["-scrypt"])] {
+        let theirs = scratch.join(name);
+        let plain = scratch.join("plain").to_str().unwrap().to_owned();
+        assert!(openssl(&["genpkey", "-algorithm", "ed25519", "-out", &plain]).unwrap().status.success());
+        let convert = ["pkcs8", "-topk8", "-in", &plain, "-passout", "pass:pw", "-out", theirs.to_str().unwrap()];
+        assert!(openssl(&[&convert[..], how].concat()).unwrap().status.success());
+        let mut pack = pack_small(&scratch);
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o600)).unwrap();
+        pack.arg("--private-key").arg(&theirs).env("PSPF_KEY_PASSPHRASE", "pw").finish().exits(0);
+    }
+}
+
+#[test]
 fn without_a_key_packer_makes_one_keeps_it_and_says_so_once() {
     if common::hello().is_none() {
         return; // There is no interpreter; that test has said so.
@@ -68,6 +139,30 @@ fn without_a_key_packer_makes_one_keeps_it_and_says_so_once() {
     assert!(!second.contains(place), "it is told once only, but the second time packer said\n{second}");
     assert_eq!(first_key, second_key);
 }
+
+/// About to pack a script, in a session without a terminal.
+fn pack_small(scratch: &Scratch) -> std::process::Command {
+    let files = [("bin/app", "#!/bin/sh\necho started\n"), ("app.toml", SMALL)];
+    common::write_files(&scratch.join("small"), &files);
+    let mut pack = std::process::Command::new("setsid");
+    pack.arg("--wait").arg(common::packer().get_program()).arg("pack").arg("--manifest");
+    pack.arg(scratch.join("small/app.toml")).arg("--output").arg(scratch.join("small.psp"));
+    pack.env("PSPF_CACHE_DIR", scratch.join("build"));
+    pack
+}
+
+const SMALL: &str = r#"
+[package]
+name = "small"
+version = "1.0"
+[execution]
+command = "{workenv}/bin/app"
+[[slots]]
+id = "app"
+source = "bin/app"
+target = "bin/app"
+permissions = "0755"
+"#;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
