@@ -1,9 +1,9 @@
 //! Signing keys on disk: PKCS#8 and SubjectPublicKeyInfo in PEM, as FlavorPack and OpenSSL write them. A private key may be
 //! encrypted with a passphrase (PBES2 of RFC 8018).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_compact::{KeyPair, PublicKey, Seed};
@@ -111,6 +111,12 @@ fn automatic(progress: &dyn Progress) -> Result<SigningKey> {
     let directory = places::keys()?;
     let private = directory.join(PRIVATE);
     if !private.exists() {
+        // Where it says who is trusted as well, nobody else may write, whatever the umask is.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| Error::io("cannot create the directory", &directory, &error))?;
         match generate(&directory, None) {
             Ok(id) => progress.note(&format!(
                 "made a signing key for you: {id}, kept in {} (packer keygen and --private-key give you one to share)",

@@ -5,6 +5,7 @@
 //!           └─> generic (files as they are) ─┘
 //!
 //! package_file ──> inspect, extract, run: what is done with a finished package
+//! trust ──> run, verify: whose packages may run here
 //! ```
 
 pub mod error;
@@ -25,5 +26,6 @@ pub mod progress;
 pub mod python;
 pub mod run;
 pub mod slots;
+pub mod trust;
 
 pub use error::{Error, Kind, Result};

@@ -1,4 +1,4 @@
-//! Where packer keeps what is not part of a project: its cache and the user's key.
+//! Where packer keeps what is not part of a project: its cache, the user's key, and who is trusted.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -36,4 +36,14 @@ pub fn keys() -> Result<PathBuf> {
             .hint("set HOME, or give a key with --private-key (packer keygen makes one)")
     })?;
     Ok(base.config_dir().join("pspf/keys"))
+}
+
+/// Where the user says whom to trust: `XDG_CONFIG_HOME/pspf`, else `~/.config/pspf`; `None` without a home directory.
+pub fn config() -> Option<PathBuf> {
+    etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("pspf"))
+}
+
+/// Where the administrator says it for everybody. No variable moves it: what he demands would be gone.
+pub fn system_config() -> PathBuf {
+    PathBuf::from("/etc/pspf")
 }

@@ -4,8 +4,10 @@ mod extract;
 mod inspect;
 mod keygen;
 mod pack;
+mod policy;
 mod progress;
 mod run;
+mod trust;
 mod verify;
 
 use std::path::Path;
@@ -40,6 +42,10 @@ enum Command {
     Keygen(keygen::Args),
     /// Check a whole package, then run it
     Run(run::Args),
+    /// Say whose packages you trust, and see what is known
+    Trust(trust::Args),
+    /// What this machine demands of packages
+    Policy(policy::Args),
 }
 
 /// How much comes out of a slot of another builder's package.
@@ -99,6 +105,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::ExtractAll(args) => extract::run_all(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Run(args) => run::run(args),
+        Command::Trust(args) => trust::run(&args),
+        Command::Policy(args) => policy::run(&args),
     }
 }
 

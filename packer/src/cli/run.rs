@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use packer::Result;
+use packer::progress::Progress;
 
 use super::SlotLimit;
 
@@ -22,5 +23,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> Result<()> {
     let file = args.limit.open(&args.file)?;
-    Err(packer::run::run(&file, args.args))
+    Err(packer::run::run(&file, args.args, &Notes))
+}
+
+/// Notes alone: the app's own output follows.
+struct Notes;
+
+impl Progress for Notes {
+    fn note(&self, line: &str) {
+        eprintln!("note: {line}");
+    }
 }

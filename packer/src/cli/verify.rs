@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use packer::Result;
 use packer::inspect::{self, Verification};
 use packer::package_file::{self, PackageFile};
+use packer::trust::{Decision, Subject, Trust, plain};
+use serde::Serialize;
 
 use super::{print, print_json};
 
-/// Check every byte of a package against its signature
+/// Check every byte of a package against its signature, and its key against those that are known
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: packer verify dist/hello-cli-1.0.0.psp")]
 pub(super) struct Args {
@@ -19,34 +21,66 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// What `packer verify` prints. The JSON of this is a stable interface.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    verification: Verification,
+    /// The application, when the signature holds and the package names one.
+    app_id: Option<String>,
+    /// Its release; 0 when it has no counter.
+    release: Option<u64>,
+    /// What becomes of its key; null when a check failed.
+    trust: Option<Decision>,
+}
+
 pub(super) fn run(args: &Args) -> Result<()> {
     let file = PackageFile::open(&args.file)?;
     let (report, verification) = inspect::verify(&file, &mut |_| {});
+    let public_key = file.package().index().public_key();
+    let subject = report.metadata.as_ref().map(|metadata| Subject::new(&args.file, metadata, public_key));
+    let trust = match &subject {
+        Some(subject) if verification.valid => Some(Trust::of_this_machine()?.decide(subject)),
+        _ => None,
+    };
+    let (app_id, release) = subject.map_or((None, None), |subject| (subject.app_id, Some(subject.release)));
+    let report_of = Report { verification, app_id, release, trust };
     if args.json {
-        print_json(&verification)?;
+        print_json(&report_of)?;
     }
     if let Some(error) = report.failure() {
         return Err(package_file::not_intact(error, &args.file));
     }
     if !args.json {
-        print(&describe(&verification));
+        print(&describe(&report_of));
     }
-    Ok(())
+    match report_of.trust.and_then(|decision| decision.refusal(&args.file)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
 }
 
-fn describe(verification: &Verification) -> String {
+fn describe(report: &Report) -> String {
+    let verification = &report.verification;
     let covered = match verification.grade {
         "sealed" => "intact: the signature answers for every byte",
         _ => "intact as far as its signature goes",
     };
     let mut lines = vec![format!("{}: {covered}", verification.file.display())];
     if let (Some(name), Some(version)) = (&verification.name, &verification.version) {
-        lines.push(format!("  package  {name} {version}"));
+        lines.push(format!("  package  {} {}", plain(name), plain(version)));
+    }
+    if let Some(app_id) = &report.app_id {
+        let release = report.release.filter(|release| *release != 0);
+        let release = release.map_or(String::new(), |release| format!(", release {release}"));
+        lines.push(format!("  app      {}{release}", plain(app_id)));
     }
     lines.push(format!("  grade    {}", verification.grade));
     if let Some(key) = &verification.key_id {
-        let origin = verification.key_origin.map_or(String::new(), |origin| format!(" ({origin})"));
-        lines.push(format!("  key      {key}{origin}"));
+        lines.push(format!("  key      {key}{}", origin(verification.key_origin)));
+    }
+    if let Some(trust) = &report.trust {
+        lines.push(format!("  trust    {}", trust.reason));
     }
     let checks: Vec<&str> = verification.checks.iter().map(|check| check.name.as_str()).collect();
     lines.push(format!("  checked  {}", checks.join(", ")));
@@ -54,4 +88,14 @@ fn describe(verification: &Verification) -> String {
         lines.push(format!("  not covered  {}", verification.not_covered.join(", ")));
     }
     lines.join("\n")
+}
+
+/// Who could sign with it.
+fn origin(origin: Option<&str>) -> &'static str {
+    match origin {
+        Some("seed") => " (from a seed: anybody may know it)",
+        Some("auto") => " (made by packer for its user)",
+        Some("given") => " (its maker chose it)",
+        _ => " (its maker does not say how it came to be)",
+    }
 }

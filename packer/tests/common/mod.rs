@@ -9,6 +9,7 @@ mod package;
 mod process;
 mod reference;
 mod scratch;
+mod signed;
 
 pub use app::App;
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};
@@ -19,6 +20,7 @@ pub use package::{
 pub use process::{Finish, Finished};
 pub use reference::{Builder, Launcher, Reference, at_home};
 pub use scratch::{Scratch, snapshot};
+pub use signed::{Signed, User, key_id, succession};
 
 use std::io::Write as _;
 use std::path::PathBuf;
