@@ -2,6 +2,7 @@
 //! runs.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use pspf_core::Verified;
@@ -64,10 +65,12 @@ fn admit(file: &PackageFile, verified: &Verified<'_, std::fs::File>, progress: &
     for violation in violations.iter().filter(|violation| violation.action == Action::Warn) {
         progress.note(&violation.reason);
     }
+    let is_new = matches!(decision.decision, Standing::FirstUse | Standing::NotFollowed);
     if decision.action == Action::Warn {
         let accept = decision.accept.map_or(String::new(), |accept| format!(" (to accept it: {accept})"));
         progress.note(&format!("{}{accept}", decision.reason));
-    } else if decision.decision == Standing::Successor {
+    } else if decision.decision == Standing::Successor || (is_new && io::stderr().is_terminal()) {
+        // Somebody who sits there can compare the key; elsewhere standard error is the app's.
         progress.note(&decision.reason);
     }
     Ok(())

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::{Finish as _, Finished, Signed, User, key_id, succession};
 use pspf_core::sign::KeyOrigin;
@@ -104,6 +105,7 @@ fn keys_from_seeds_keys_that_packer_made_and_packages_without_an_application_are
     ] {
         run(&user, package).exits(0).prints("started 1").stays_quiet();
         verify(&user, package).exits(0).prints(origin).prints(reason);
+        user.packer(&["inspect"]).arg(package).finish().exits(0).prints(origin);
     }
     assert!(known(&user).is_empty());
     // An application that is known does not change over to such a key.
@@ -111,6 +113,32 @@ fn keys_from_seeds_keys_that_packer_made_and_packages_without_an_application_are
     run(&user, &given).exits(0);
     run(&user, &seed).exits(107);
     run(&user, &auto).exits(107);
+}
+
+#[test]
+fn at_a_terminal_a_key_that_is_not_known_yet_is_named_in_one_line() {
+    let has_script = Command::new("script").arg("--version").output().map(drop);
+    if common::require(has_script.map_err(|error| format!("there is no terminal to be had from script: {error}")))
+        .is_none()
+    {
+        return;
+    }
+    let user = User::new();
+    let at_a_terminal = |package: &Path| {
+        let run = user.packer(&["run"]);
+        let typed = format!("'{}' run '{}'", run.get_program().display(), package.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &typed, "/dev/null"]);
+        script.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        script.env_remove("PSPF_SEED").finish().exits(0).stdout()
+    };
+    let seed = Signed { origin: KeyOrigin::Seed, ..Signed::by("a") }.write(&user.scratch.join("seed.psp"));
+    let given = Signed::by("b").write(&user.scratch.join("given.psp"));
+    for (package, words) in [(&seed, "from a seed that anybody may know"), (&given, "no key is known")] {
+        let said = at_a_terminal(package);
+        assert!(said.contains(words) && said.lines().count() == 2, "{said}");
+    }
+    assert_eq!(at_a_terminal(&given).trim(), "started 1", "a key that is known is not worth a word");
 }
 
 #[test]
@@ -253,7 +281,7 @@ fn many_writers_at_once_lose_nothing() {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let children = names.map(|name| {
         let mut add = user.packer(&["trust", "add", &key_id(name), "--app-id", name]);
-        add.stdout(std::process::Stdio::null()).spawn().unwrap()
+        add.stdout(Stdio::null()).spawn().unwrap()
     });
     for mut child in children {
         assert!(child.wait().unwrap().success());

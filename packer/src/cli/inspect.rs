@@ -6,7 +6,7 @@ use packer::Result;
 use packer::inspect::{self, Inspection};
 use packer::package_file::PackageFile;
 
-use super::{print, print_json, size};
+use super::{origin, print, print_json, size};
 
 /// Show what is in a package, without running or extracting anything
 #[derive(Debug, clap::Args)]
@@ -34,8 +34,7 @@ fn describe(package: &Inspection) -> String {
         lines.push(format!("  NOT TO BE TRUSTED: {}", problem.replace('\n', "\n  ")));
     }
     lines.push(format!("  grade     {}", package.grade));
-    let origin = package.key_origin.map_or(String::new(), |origin| format!(" ({origin})"));
-    lines.push(format!("  key       {}{origin}", package.key_id));
+    lines.push(format!("  key       {}{}", package.key_id, origin(package.key_origin)));
     lines.push(format!("  command   {}", package.command));
     for (name, target) in &package.entry_points {
         lines.push(format!("  offers    {name} ({target})"));

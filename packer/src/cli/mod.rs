@@ -129,3 +129,13 @@ fn print(text: &str) {
 fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
+
+/// Who could sign with a key, by what its signer says of it; with a blank in front.
+fn origin(origin: Option<&str>) -> &'static str {
+    match origin {
+        Some("seed") => " (from a seed: anybody may know it)",
+        Some("auto") => " (made by packer for its user)",
+        Some("given") => " (its maker chose it)",
+        _ => " (its maker does not say how it came to be)",
+    }
+}

@@ -8,7 +8,7 @@ use packer::package_file::{self, PackageFile};
 use packer::trust::{Decision, Subject, Trust, plain};
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{origin, print, print_json};
 
 /// Check every byte of a package against its signature, and its key against those that are known
 #[derive(Debug, clap::Args)]
@@ -88,14 +88,4 @@ fn describe(report: &Report) -> String {
         lines.push(format!("  not covered  {}", verification.not_covered.join(", ")));
     }
     lines.join("\n")
-}
-
-/// Who could sign with it.
-fn origin(origin: Option<&str>) -> &'static str {
-    match origin {
-        Some("seed") => " (from a seed: anybody may know it)",
-        Some("auto") => " (made by packer for its user)",
-        Some("given") => " (its maker chose it)",
-        _ => " (its maker does not say how it came to be)",
-    }
 }

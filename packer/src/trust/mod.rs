@@ -267,7 +267,11 @@ impl Trust {
         let unknown = policy.unknown_key.unwrap_or(Action::Run);
         let why = match (subject.key_origin, app_id) {
             (Some(KeyOrigin::Given), Some(_)) => {
-                return decision(Standing::FirstUse, unknown, format!("no key is known for {app} yet"));
+                return decision(
+                    Standing::FirstUse,
+                    unknown,
+                    format!("no key is known for {app} yet; this is key {key}"),
+                );
             }
             (Some(KeyOrigin::Seed), _) => "its key is from a seed that anybody may know",
             (Some(KeyOrigin::Auto), _) => "packer made its key by itself",
