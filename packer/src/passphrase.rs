@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 
 use pkcs8::der::zeroize::Zeroizing;
 use rustix::termios::{self, LocalModes, OptionalActions};
@@ -75,21 +75,49 @@ fn typed(asked: Asked) -> Result<Zeroizing<String>> {
     Ok(first)
 }
 
-/// A line from the terminal, which does not show it.
+/// A line from the terminal, which does not show it. Ctrl-C is read as a key, so that the terminal is set back then, too.
 fn line(mut terminal: &File, question: &str) -> Result<Zeroizing<String>> {
     let failed = |error| Error::io("cannot ask for the passphrase", "/dev/tty", &error);
-    terminal.write_all(question.as_bytes()).map_err(failed)?;
     let before = termios::tcgetattr(terminal).map_err(|error| failed(error.into()))?;
     let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     termios::tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(|error| failed(error.into()))?;
-    let mut text = Zeroizing::new(String::new());
-    let read = BufReader::new(terminal).read_line(&mut text);
+    // Asked only now: what is typed from here on stays unseen.
+    let typed = terminal.write_all(question.as_bytes()).and_then(|()| keys(terminal));
     // A terminal that cannot be set back is one that is gone.
     let _ = termios::tcsetattr(terminal, OptionalActions::Now, &before);
     let _ = terminal.write_all(b"\n");
-    read.map_err(failed)?;
-    let end = text.trim_end_matches(['\n', '\r']).len();
-    text.truncate(end);
-    Ok(text)
+    let Some(typed) = typed.map_err(failed)? else {
+        return Err(Error::cancelled());
+    };
+    let text = std::str::from_utf8(&typed).map_err(|_| {
+        Error::new(Kind::Configuration, "the passphrase is not text")
+            .expected("UTF-8")
+            .hint(format!("put it into a file and name that in {FILE_VARIABLE}"))
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
+
+/// What is typed until the line ends; `None` after Ctrl-C.
+fn keys(terminal: &File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut typed = Zeroizing::new(Vec::new());
+    for key in BufReader::with_capacity(1, terminal).bytes() {
+        match key? {
+            b'\r' | b'\n' | CTRL_D => break,
+            CTRL_C => return Ok(None),
+            CTRL_U => typed.clear(),
+            BACKSPACE | DELETE => {
+                // A character of UTF-8 goes as a whole.
+                while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            key => typed.push(key),
+        }
+    }
+    Ok(Some(typed))
+}
+
+const CTRL_C: u8 = 0x03;
+const CTRL_D: u8 = 0x04;
+const BACKSPACE: u8 = 0x08;
+const CTRL_U: u8 = 0x15;
+const DELETE: u8 = 0x7f;

@@ -2,9 +2,11 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use common::{Finish as _, Scratch};
 
@@ -42,7 +44,7 @@ fn a_passphrase_encrypts_the_private_key_and_pack_asks_for_it() {
     assert_eq!(mode(&private), 0o600);
     assert!(fs::read_to_string(&private).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
 
-    let pack = |with: &dyn Fn(&mut std::process::Command)| {
+    let pack = |with: &dyn Fn(&mut Command)| {
         let mut pack = pack_small(&scratch);
         // Without a terminal of its own nobody can be asked.
         pack.arg("--private-key").arg(&private).env_remove("PSPF_KEY_PASSPHRASE");
@@ -72,8 +74,49 @@ fn a_passphrase_encrypts_the_private_key_and_pack_asks_for_it() {
 }
 
 #[test]
+fn a_passphrase_can_be_typed_at_a_terminal_and_ctrl_c_makes_no_key() {
+    let has_script = Command::new("script").arg("--version").output().map(drop);
+    if common::require(has_script.map_err(|error| format!("there is no terminal to be had from script: {error}")))
+        .is_none()
+    {
+        return;
+    }
+    let scratch = Scratch::new();
+    let keygen = |typed: &str, directory: &str| {
+        let command = common::packer();
+        let said = scratch.join("said");
+        let program = command.get_program().display().to_string();
+        let packer = format!("'{program}' keygen --passphrase --out-dir '{}'", scratch.join(directory).display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &packer]).arg("/dev/null").env_remove("PSPF_KEY_PASSPHRASE");
+        script.env_remove("PSPF_KEY_PASSPHRASE_FILE").stdin(Stdio::piped()).stdout(File::create(&said).unwrap());
+        let mut child = script.spawn().unwrap();
+        let mut keyboard = child.stdin.take().unwrap();
+        // What is typed before a question is thrown away, as with any program that asks for a passphrase.
+        for (line, question) in typed.split_inclusive(['\n', '\x03']).zip(["signing key: ", "again: "]) {
+            while !fs::read_to_string(&said).unwrap().contains(question) {
+                assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&said).unwrap());
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            keyboard.write_all(line.as_bytes()).unwrap();
+        }
+        let code = child.wait().unwrap().code();
+        (code, fs::read_to_string(&said).unwrap())
+    };
+    let (code, said) = keygen("not a wordy\x7f\nnot a word\n", "keys");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("word"), "{said}");
+    let mut pack = pack_small(&scratch);
+    pack.arg("--private-key").arg(scratch.join("keys/flavor-private.key"));
+    pack.env("PSPF_KEY_PASSPHRASE", "not a word").finish().exits(0);
+    assert_eq!(keygen("one\ntwo\n", "differ").0, Some(109));
+    assert_eq!(keygen("one\x03", "stopped").0, Some(130));
+    assert!(!scratch.join("differ").exists() && !scratch.join("stopped").exists());
+}
+
+#[test]
 fn openssl_reads_encrypted_keys_of_packer_and_packer_those_of_openssl() {
-    let openssl = |args: &[&str]| std::process::Command::new("openssl").args(args).output();
+    let openssl = |args: &[&str]| Command::new("openssl").args(args).output();
     let found = openssl(&["version"]).map(drop).map_err(|error| format!("there is no openssl ({error})"));
     if common::require(found).is_none() {
         return;
@@ -141,10 +184,10 @@ fn without_a_key_packer_makes_one_keeps_it_and_says_so_once() {
 }
 
 /// About to pack a script, in a session without a terminal.
-fn pack_small(scratch: &Scratch) -> std::process::Command {
+fn pack_small(scratch: &Scratch) -> Command {
     let files = [("bin/app", "#!/bin/sh\necho started\n"), ("app.toml", SMALL)];
     common::write_files(&scratch.join("small"), &files);
-    let mut pack = std::process::Command::new("setsid");
+    let mut pack = Command::new("setsid");
     pack.arg("--wait").arg(common::packer().get_program()).arg("pack").arg("--manifest");
     pack.arg(scratch.join("small/app.toml")).arg("--output").arg(scratch.join("small.psp"));
     pack.env("PSPF_CACHE_DIR", scratch.join("build"));
