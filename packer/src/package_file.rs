@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use pspf_core::error::Distrust;
 use pspf_core::{ErrorKind, Package, Verified, limits};
 
 use crate::error::{Error, Kind, Result};
@@ -74,6 +75,9 @@ impl PackageFile {
 pub fn not_intact(error: &pspf_core::Error, path: &Path) -> Error {
     match error.kind() {
         ErrorKind::Source { .. } => of_core(error, Kind::Io, "the package cannot be read", path),
+        ErrorKind::Untrusted { reason: Distrust::Unsigned, .. } => {
+            of_core(error, Kind::Integrity, "nobody signed this package", path)
+        }
         _ => of_core(error, Kind::Integrity, "the package is not what was signed", path),
     }
 }

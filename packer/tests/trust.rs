@@ -142,6 +142,27 @@ fn at_a_terminal_a_key_that_is_not_known_yet_is_named_in_one_line() {
 }
 
 #[test]
+fn a_package_that_lost_its_signature_is_called_unsigned_and_does_not_run() {
+    let user = User::new();
+    let package = Signed::by("a").write(&user.scratch.join("a.psp"));
+    let mut bytes = fs::read(&package).unwrap();
+    let index = bytes.len() - 8_196;
+    bytes[index + 64..index + 96].fill(0);
+    bytes[index + 128..index + 192].fill(0);
+    bytes[index + 4..index + 8].fill(0);
+    let (a, b) = bytes[index..index + 8_192].iter().fold((1, 0), |(a, b), byte| {
+        let a = (a + u32::from(*byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    bytes[index + 4..index + 8].copy_from_slice(&(b << 16 | a).to_le_bytes());
+    fs::write(&package, bytes).unwrap();
+    run(&user, &package).exits(107).prints_nothing().says("nobody signed this package");
+    verify(&user, &package).exits(107).says("nobody signed this package");
+    let report = user.packer(&["verify", "--json"]).arg(&package).finish().exits(107).json();
+    assert_eq!((&report["valid"], &report["grade"], &report["trust"]), (&false.into(), &"unsigned".into(), &().into()));
+}
+
+#[test]
 fn a_key_that_a_known_one_vouches_for_is_accepted_and_the_old_one_is_not_any_more() {
     let user = User::new();
     let old = Signed::by("a").write(&user.scratch.join("old.psp"));
@@ -303,6 +324,7 @@ fn a_home_that_cannot_be_written_is_no_obstacle() {
 #[test]
 fn the_log_tells_what_was_learnt_and_refused() {
     let user = User::new();
+    trust(&user, &["log"]).exits(0).prints("nothing was learnt");
     let package = Signed::by("a").write(&user.scratch.join("a.psp"));
     let other = Signed::by("b").write(&user.scratch.join("b.psp"));
     run(&user, &package).exits(0);

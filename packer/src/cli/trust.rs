@@ -301,7 +301,9 @@ fn show_log(args: &Show) -> Result<()> {
         let reason = event.reason.as_deref().map_or(String::new(), |reason| format!("  {}", one_line(reason)));
         format!("{time}  {:<8}  {}{app}{reason}", one_line(&event.event), one_line(&event.key_id))
     });
-    print(&lines.collect::<Vec<_>>().join("\n"));
+    let lines: Vec<String> = lines.collect();
+    let text = lines.join("\n");
+    print(if lines.is_empty() { "nothing was learnt or decided yet" } else { &text });
     Ok(())
 }
 
