@@ -102,6 +102,10 @@ impl<'s> Reader<'s> {
             let header = Header::read(&block)?;
             match header.kind {
                 b'x' if cfg!(not(feature = "foreign")) => return Err(Error::left_out("a PAX header")),
+                // Readers disagree about extensions whose header does not say that it knows of any.
+                b'x' | b'L' | b'K' if magic(&block) != POSIX && magic(&block) != GNU => {
+                    return Err(malformed("", "an extended header of POSIX or GNU tar", "one of neither"));
+                }
                 b'x' | b'L' | b'K' => extension.read(header.kind, &self.extended(header.size)?)?,
                 // The root itself, as `tar -C DIR .` has it, is there anyway.
                 #[cfg(feature = "foreign")]
@@ -432,7 +436,9 @@ impl Header {
         if octal(&block[148..156]) != Some(computed) {
             return Err(malformed("", "a tar header with its checksum", "another checksum"));
         }
-        let (mode, size) = (number(&block[100..108]), number(&block[124..136]));
+        // The mode of an extended header means nothing, and some leave it out.
+        let mode = if matches!(block[156], b'x' | b'L' | b'K') { Some(0) } else { number(&block[100..108]) };
+        let size = number(&block[124..136]);
         match (mode, size.filter(|size| *size <= LARGEST)) {
             (Some(mode), Some(size)) => Ok(Self { mode: (mode & 0o7777) as u16, size, kind: block[156] }),
             _ => Err(malformed("", "an octal mode and size", "something else")),
@@ -440,16 +446,26 @@ impl Header {
     }
 }
 
-/// The path in a header, behind its prefix where it is a POSIX one.
+/// The path in a header, behind its prefix where it is a POSIX one. Elsewhere some readers take those bytes for a prefix
+/// and others do not.
 fn header_path(block: &[u8; BLOCK]) -> Result<String> {
     let path = name(&block[..100])?;
-    if block[257..263] != *b"ustar\0" || block[345] == 0 {
+    if block[345] == 0 {
         return Ok(path);
     }
     #[cfg(not(feature = "foreign"))]
     return Err(Error::left_out("a prefix in a tar header"));
     #[cfg(feature = "foreign")]
-    Ok(text::concat(&[&name(&block[345..500])?, "/", &path]))
+    if magic(block) == POSIX {
+        Ok(text::concat(&[&name(&block[345..500])?, "/", &path]))
+    } else {
+        Err(malformed(&path, "a prefix in a POSIX header alone", "one in another header"))
+    }
+}
+
+/// Magic and version, which say who may have written the header.
+fn magic(block: &[u8; BLOCK]) -> &[u8] {
+    &block[257..265]
 }
 
 #[cfg(feature = "foreign")]
@@ -600,11 +616,12 @@ fn utf8(bytes: &[u8]) -> Result<String> {
     }
 }
 
-/// Octal digits between optional spaces, ended by a space, a NUL or the field's end.
+/// Octal digits, at least one, between optional spaces, ended by a space, a NUL or the field's end. Fields without a
+/// digit are zero to some readers and an error to others.
 fn octal(field: &[u8]) -> Option<u64> {
     let field = field.trim_ascii_start();
     let end = field.iter().position(|byte| *byte == 0 || *byte == b' ').unwrap_or(field.len());
-    if !field[end..].iter().all(|byte| *byte == 0 || *byte == b' ') {
+    if end == 0 || !field[end..].iter().all(|byte| *byte == 0 || *byte == b' ') {
         return None;
     }
     field[..end].iter().try_fold(0_u64, |number, digit| match digit {
@@ -650,6 +667,8 @@ fn malformed_by(path: &str, expected: &'static str, found: String) -> Error {
     Error::malformed(Part::Entry(path.into()), 0, expected, found)
 }
 
+const POSIX: &[u8] = b"ustar\x0000";
+const GNU: &[u8] = b"ustar  \0";
 /// The largest size that signed numbers hold, too.
 const LARGEST: u64 = i64::MAX as u64;
 /// The most that an extended header may hold, in bytes: a path, a link, and room for what we ignore.

@@ -77,6 +77,25 @@ fn a_prefix_is_put_in_front_of_a_name() {
     ustar.set_path(&path).unwrap();
     ustar.set_cksum();
     assert_eq!(entries(&archive(&[(&ustar, b"")])).unwrap()[0].0.path, path);
+    // Some readers ask for the version, too, and some for neither.
+    for magic in [b"ustar\x00 0", b"ustar  \0", &[0; 8]] {
+        ustar.as_mut_bytes()[257..265].copy_from_slice(magic);
+        ustar.set_cksum();
+        assert!(entries(&archive(&[(&ustar, b"")])).is_err(), "{magic:?}");
+    }
+}
+
+#[test]
+fn extended_headers_that_some_readers_take_for_files_are_refused() {
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        for magic in [b"ustar\x00 0", b"ustar 00", &[0; 8]] {
+            let mut extension = named("extension", kind, 5);
+            extension.as_mut_bytes()[257..265].copy_from_slice(magic);
+            extension.set_cksum();
+            let file = named("file", EntryType::Regular, 0);
+            assert!(entries(&archive(&[(&extension, b"long\0"), (&file, b"")])).is_err(), "{kind:?}, {magic:?}");
+        }
+    }
 }
 
 #[test]
@@ -325,7 +344,11 @@ fn numbers_that_are_none_are_refused() {
     words.as_old_mut().size = *b"0000000009\0\0";
     let mut mode = named("file", EntryType::Regular, 0);
     mode.as_old_mut().mode = *b"rwxr-xr-";
-    for mut header in [negative, huge, words, mode] {
+    let mut no_mode = named("file", EntryType::Regular, 0);
+    no_mode.as_old_mut().mode = [0; 8];
+    let mut no_size = named("file", EntryType::Regular, 0);
+    no_size.as_old_mut().size = [b' '; 12];
+    for mut header in [negative, huge, words, mode, no_mode, no_size] {
         header.set_cksum();
         assert!(entries(&archive(&[(&header, b"")])).is_err());
     }
