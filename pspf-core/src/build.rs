@@ -14,7 +14,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::index::{HINTS, Hint};
 use crate::format::{Index, Operations, trailer};
-use crate::json::Value;
+use crate::json::{self, Value};
 use crate::layout::{Layout, Rules};
 use crate::limits;
 use crate::metadata::{FORMAT, Lifecycle, Metadata};
@@ -172,10 +172,11 @@ impl Builder {
         let public_key = key.public_key();
         let claims = self.claims(KeyId::of(&public_key), origin);
         let document = self.document(&claims);
-        // What we write, we read: this catches a document that no launcher could start.
-        let metadata = Metadata::read(&document)?;
-        check_documents_agree(&metadata, &claims)?;
         let json = document.to_text();
+        // What we write, we read: this catches a document that no launcher could start. From its text, because a key that
+        // is there twice shows only there.
+        let metadata = Metadata::read(&json::parse(json.as_bytes())?)?;
+        check_documents_agree(&metadata, &claims)?;
         if json.len() as u64 > limits::METADATA_WRITTEN {
             return Err(ErrorKind::TooLarge {
                 what: "metadata in bytes of JSON (fewer slots, or slots that are not compressed, need less)",

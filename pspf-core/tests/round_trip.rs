@@ -173,6 +173,14 @@ fn what_readers_would_not_take_is_not_signed() {
 }
 
 #[test]
+fn two_entry_points_of_one_name_are_not_signed() {
+    let twice = ["a", "b"].map(|target| ("app".to_owned(), target.to_owned())).to_vec();
+    let builder = Builder::new(document(), &LAUNCHER).unwrap().entry_points(twice);
+    let error = builder.sign(&key(), KeyOrigin::Given).unwrap_err();
+    assert!(error.to_string().contains("every key once"), "{error}");
+}
+
+#[test]
 fn a_slot_that_changed_after_it_was_signed_is_not_written() {
     let (slot, _) = raw("slot", b"12345");
     let head = Builder::new(document(), &LAUNCHER).unwrap().slot(slot).sign(&key(), KeyOrigin::Given).unwrap();
