@@ -88,6 +88,10 @@ impl KeyOrigin {
 #[cfg(feature = "build")]
 impl SecretKey {
     /// The key whose RFC 8032 seed is these 32 bytes.
+    ///
+    /// # Panics
+    ///
+    /// When all of them are zero, which is no seed that anybody drew.
     pub fn from_bytes(seed: [u8; 32]) -> Self {
         Self(ed25519_compact::KeyPair::from_seed(ed25519_compact::Seed::new(seed)))
     }
