@@ -1,6 +1,7 @@
 //! The commands that people type: `cargo xtask <task>`.
 
 mod bench;
+mod fuzz;
 mod install;
 mod project;
 mod size;
@@ -50,6 +51,14 @@ const TASKS: &[Task] = &[
         usage: "tamper [--write] [--samples N]",
         help: "Start packages whose launcher was changed by one bit, each shut in on its own, and count what came of it.\n\
                --write also puts the counts into benches/RESULTS-tamper.md; --samples is how many bits, 1000 if not given.",
+    },
+    Task {
+        name: "fuzz",
+        run: fuzz::run,
+        usage: "fuzz [--minutes N] [--stable] [--seed-corpus] [TARGET..]",
+        help: "Fuzz the format library: all targets of fuzz/ or those named, one minute each unless told otherwise.\n\
+               By cargo-fuzz on nightly where both are there, else (or with --stable) by an engine for stable Rust.\n\
+               --seed-corpus only writes the seeds again.",
     },
 ];
 

@@ -1,0 +1,6 @@
+#![no_main]
+#![allow(missing_docs, reason = "pspf_fuzz::targets describes the targets")]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    pspf_fuzz::targets::run("tar_differential", input);
+});
