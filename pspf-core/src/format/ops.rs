@@ -106,12 +106,16 @@ impl Operations {
         chain.steps().is_ok().then_some(chain)
     }
 
-    /// The one spelling that we write, as in `tar.gz`; a number for chains that nobody writes.
+    /// The one spelling that we write, as in `tar.gz`; a number for chains that make no sense.
     pub fn name(self) -> String {
-        match NAMES.iter().find(|(_, raw)| *raw == self.0) {
-            Some((name, _)) => (*name).into(),
-            None => number::hexadecimal(self.0),
+        if let Some((name, _)) = NAMES.iter().find(|(_, raw)| *raw == self.0) {
+            return (*name).into();
         }
+        #[cfg(feature = "foreign")]
+        if let Ok(steps) = self.steps() {
+            return steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(".");
+        }
+        number::hexadecimal(self.0)
     }
 }
 
