@@ -225,6 +225,14 @@ fn of_many_first_starts_one_runs_them_and_the_others_wait() {
 /// A start whose setup command waits to be ended, and that command's process.
 fn waiting(app: &App, outside: &Path) -> (Child, Pid) {
     let mut start = app.start();
+    // Who runs the tests in the background of a shell gives them SIGINT ignored.
+    let heed_ctrl_c = || {
+        // SAFETY: a number and the default are valid, and no handler is installed.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: signal(2) is all that it calls, and that is safe between fork and exec.
+    unsafe { start.pre_exec(heed_ctrl_c) };
     let child = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();
     let pid = outside.join("pid");
     loop {
