@@ -18,11 +18,6 @@ pub struct Environment {
 
 impl Environment {
     /// Takes `NAME=value` strings; one without `=` is dropped, as no program can look it up.
-    pub fn from_strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self::new(strings.map(<[u8]>::to_vec).collect())
-    }
-
-    /// As [`from_strings`](Self::from_strings).
     pub fn new(variables: Vec<Vec<u8>>) -> Self {
         let mut env = Self { variables };
         env.keep(&|name, variable| name.len() < variable.len());
@@ -148,7 +143,7 @@ mod tests {
     use super::*;
 
     fn environment(strings: &[&str]) -> Environment {
-        Environment::from_strings(strings.iter().map(|string| string.as_bytes()))
+        Environment::new(strings.iter().map(|string| string.as_bytes().to_vec()).collect())
     }
 
     #[test]

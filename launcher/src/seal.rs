@@ -71,7 +71,7 @@ impl Seal {
     /// True when the entries in `dir`, or what they lead to, are still as the rows say. A row is never taken apart:
     /// it is compared with the one that its path would get now. Memory does not grow with their number.
     pub fn rows_hold(&self, dir: &Dir) -> Result<bool> {
-        let mut block = alloc::vec![0; FLUSH];
+        let mut block = alloc::vec![0; BLOCK];
         let (mut at, mut count) = (HEADER as u64, 0);
         loop {
             let read = sys::read_at(self.fd.as_fd(), at, &mut block)
@@ -199,5 +199,8 @@ const HEADER: usize = 256;
 const FRESHNESS: usize = HEADER - FRESH.len();
 const FRESH: &[u8] = b"fresh  \n";
 const DURABLE: &[u8] = b"durable\n";
-/// How many bytes of rows are held back, and read at once: many rows, of which the longest has a path of 4096 bytes.
+/// How many bytes of rows are held back before they are written.
 const FLUSH: usize = 64 << 10;
+/// How many bytes of rows are read at once: at every start, so few, but more than the longest row with its path of 4096
+/// bytes.
+const BLOCK: usize = 8 << 10;

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pspf_core::ErrorKind;
-use pspf_core::build::{Builder, Encoded, Head, Slot};
+use pspf_core::build::{Builder, Encoded, Slot};
 use pspf_core::json::Value;
 use pspf_core::limits;
-use pspf_core::sign::{KeyId, KeyOrigin};
+use pspf_core::sign::KeyId;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::keys::{self, Choice};
 use crate::manifest::{self, Input};
 use crate::output::{Output, Stored};
-use crate::package_file::PackageFile;
 use crate::plan::{Plan, PlannedSlot};
 use crate::platform::Platform;
 use crate::progress::Progress;
@@ -122,18 +121,37 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     // More slots than the metadata can describe are told before the work, not after it.
     sign(plan.slots.iter().map(slots::least).collect()).map_err(|error| cannot_sign(&error, &plan))?;
 
-    let (mut encoded, mut stored) = (Vec::new(), Vec::new());
+    let (mut encoded, mut stored, mut packed) = (Vec::new(), Vec::new(), Vec::new());
     for ((index, slot), placement) in plan.slots.iter().enumerate().zip(&plan.placements()?) {
         progress.check()?;
         let (facts, path) = encoding.encode(index, slot, placement)?;
         stored.push(Stored::new(path, facts.size));
+        packed.push(PackedSlot {
+            id: slot.id.clone(),
+            size: facts.size,
+            original_size: facts.original_size,
+            files: facts.files,
+        });
         encoded.push(facts);
     }
     progress.stage("signing and writing", None);
     let head = sign(encoded).map_err(|error| cannot_sign(&error, &plan))?;
     let path = output.publish(&file_name, &head, &launcher, &stored, progress)?;
     let key_id = KeyId::of(&key.secret.public_key());
-    summary(path, plan, platform, &head, launcher.len(), (key_id, key.origin))
+    Ok(Packed {
+        path,
+        size: head.layout().package_size,
+        launcher_size: launcher.len() as u64,
+        slots: packed,
+        platform: platform.to_string(),
+        key_id: key_id.to_string(),
+        key_origin: key.origin.name(),
+        python: plan.facts.python,
+        glibc: plan.facts.glibc.map(|(major, minor)| format!("{major}.{minor}")),
+        commands: plan.entry_points.into_keys().collect(),
+        name: plan.name,
+        version: plan.version,
+    })
 }
 
 /// What the manifest asks for; for a Python project, with everything in it built below `stage`.
@@ -252,36 +270,4 @@ fn cannot_sign(error: &pspf_core::Error, plan: &Plan) -> Error {
         }
         _ => new.found(error.to_string()).hint("mend that field of the manifest"),
     }
-}
-
-fn summary(
-    path: PathBuf,
-    plan: Plan,
-    platform: Platform,
-    head: &Head,
-    launcher_size: usize,
-    (key_id, key_origin): (KeyId, KeyOrigin),
-) -> Result<Packed> {
-    let written = PackageFile::open(&path)?;
-    let verified = written.verify()?;
-    let slots = verified.claims().into_iter().flat_map(|claims| &claims.slots).map(|slot| PackedSlot {
-        id: slot.id.clone(),
-        size: slot.size,
-        original_size: slot.original_size,
-        files: slot.files,
-    });
-    Ok(Packed {
-        name: plan.name,
-        version: plan.version,
-        platform: platform.to_string(),
-        size: head.layout().package_size,
-        launcher_size: launcher_size as u64,
-        slots: slots.collect(),
-        key_id: key_id.to_string(),
-        key_origin: key_origin.name(),
-        python: plan.facts.python,
-        glibc: plan.facts.glibc.map(|(major, minor)| format!("{major}.{minor}")),
-        commands: plan.entry_points.into_keys().collect(),
-        path,
-    })
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::claims::{self, Chunks, Claims, SlotClaim, Succession};
 use crate::codec::{Stage, Stored};
 use crate::container;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Part, Result};
 use crate::format::index::{HINTS, Hint};
 use crate::format::{Index, Operations, trailer};
@@ -22,7 +22,7 @@ use crate::placement::Placement;
 use crate::sign::{KeyId, KeyOrigin, SecretKey};
 use crate::source::{Sink, Source};
 use crate::tree::{self, TreeHasher};
-use crate::verify::check_documents_agree;
+use crate::verify::{check_documents_agree, digest_of};
 
 /// Collects what goes into a package.
 #[derive(Debug)]
@@ -97,18 +97,10 @@ impl Builder {
             return Err(Error::json("", "an object", document.kind()));
         };
         let launcher_size = launcher.len();
-        let mut stored = Stored::new(launcher, Part::Launcher, 0, launcher_size);
-        loop {
-            let size = stored.fill()?.len();
-            if size == 0 {
-                break;
-            }
-            stored.consume(size);
-        }
         Ok(Self {
             document,
             launcher_size,
-            launcher_digest: stored.finish()?,
+            launcher_digest: digest_of(launcher, Part::Launcher, 0, launcher_size, &mut |_| {})?,
             app_id: None,
             release: 0,
             rules: Rules::default(),
@@ -266,18 +258,7 @@ impl Slot {
     /// A raw slot with these bytes, there from the first start on.
     pub fn raw(id: &str, target: &str, content: &dyn Source) -> Result<Self> {
         let permissions = 0o644;
-        let mut stored = Stored::new(content, Part::Slot(0), 0, content.len());
-        let mut hasher = Hasher::new();
-        loop {
-            let block = stored.fill()?;
-            if block.is_empty() {
-                break;
-            }
-            hasher.update(block);
-            let size = block.len();
-            stored.consume(size);
-        }
-        let digest = hasher.finish();
+        let digest = digest_of(content, Part::Slot(0), 0, content.len(), &mut |_| {})?;
         let encoded = Encoded::raw(target, digest, content.len(), &Placement::Shared(target.into()), permissions);
         Ok(Self {
             id: id.into(),

@@ -175,19 +175,8 @@ impl Claims {
         policy: Option<Digest>,
     ) -> Index {
         let attestation = self.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8);
-        let facts = Facts {
-            package_size: layout.package_size,
-            launcher_size: layout.launcher_size,
-            metadata_offset: layout.metadata_offset,
-            metadata_size: layout.metadata_size,
-            table_offset: layout.table_offset,
-            slot_count: self.slots.len() as u32,
-            metadata_digest: Digest::of(container),
-            public_key,
-            signature,
-            sbom: attestation.map(|slot| slot.digest),
-            policy,
-        };
+        let mut facts = Facts::of(layout, container, public_key, signature);
+        (facts.sbom, facts.policy) = (attestation.map(|slot| slot.digest), policy);
         Index::new(&facts, self.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())))
     }
 

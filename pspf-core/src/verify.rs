@@ -297,7 +297,7 @@ pub fn report<S: Source>(package: &Package<S>, progress: &mut dyn FnMut(u64)) ->
         }
         report.checks.push(Check { name: format!("slot {i} ({})", slot.id).into(), outcome: outcome.map(drop) });
     }
-    report.metadata = Some(verified.metadata.clone());
+    report.metadata = Some(verified.metadata);
     report
 }
 
@@ -446,7 +446,13 @@ fn check_zeros(source: &dyn Source, start: u64, end: u64) -> Result<()> {
     }
 }
 
-fn digest_of(source: &dyn Source, part: Part, offset: u64, size: u64, progress: &mut dyn FnMut(u64)) -> Result<Digest> {
+pub(crate) fn digest_of(
+    source: &dyn Source,
+    part: Part,
+    offset: u64,
+    size: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Digest> {
     let mut stored = Stored::new(source, part, offset, size);
     loop {
         let size = stored.fill()?.len();

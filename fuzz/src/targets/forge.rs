@@ -110,19 +110,8 @@ pub(super) fn index_of(
     policy: Option<Digest>,
 ) -> Index {
     let attestation = claims.slots.iter().find(|slot| slot.lifecycle == Lifecycle::Attestation as u8);
-    let facts = Facts {
-        package_size: layout.package_size,
-        launcher_size: layout.launcher_size,
-        metadata_offset: layout.metadata_offset,
-        metadata_size: layout.metadata_size,
-        table_offset: layout.table_offset,
-        slot_count: claims.slots.len() as u32,
-        metadata_digest: Digest::of(container),
-        public_key,
-        signature,
-        sbom: attestation.map(|slot| slot.digest),
-        policy,
-    };
+    let mut facts = Facts::of(layout, container, public_key, signature);
+    (facts.sbom, facts.policy) = (attestation.map(|slot| slot.digest), policy);
     Index::new(&facts, claims.hints.iter().map(|(hint, bytes)| (*hint, bytes.as_slice())))
 }
 
@@ -204,19 +193,7 @@ fn plain_head(launcher: &[u8], container: &[u8], slots: &[Vec<u8>], json: &[u8])
         (descriptor.offset, descriptor.size, descriptor.checksum) = (*offset, *size, Digest::of(slot).hint());
         table.extend(descriptor.to_block());
     }
-    let facts = Facts {
-        package_size: layout.package_size,
-        launcher_size: layout.launcher_size,
-        metadata_offset: layout.metadata_offset,
-        metadata_size: layout.metadata_size,
-        table_offset: layout.table_offset,
-        slot_count: slots.len() as u32,
-        metadata_digest: Digest::of(container),
-        public_key: common::key().public_key(),
-        signature: common::key().sign(json),
-        sbom: None,
-        policy: None,
-    };
+    let facts = Facts::of(&layout, container, common::key().public_key(), common::key().sign(json));
     let index = Index::new(&facts, HINTS.iter().map(|hint| (*hint, sample.index().hint(hint))));
     Head { layout, table, index }
 }

@@ -2,6 +2,7 @@
 
 use super::bytes;
 use crate::digest::Digest;
+use crate::layout::Layout;
 
 /// The size of the index in bytes.
 pub const SIZE: usize = 8192;
@@ -49,6 +50,25 @@ pub struct Facts {
     pub sbom: Option<Digest>,
     /// SHA-256 of the policy's canonical text, when the metadata have one.
     pub policy: Option<Digest>,
+}
+
+impl Facts {
+    /// What follows from where the parts lie and from who signed; without attestation and policy.
+    pub fn of(layout: &Layout, container: &[u8], public_key: [u8; 32], signature: [u8; 64]) -> Self {
+        Self {
+            package_size: layout.package_size,
+            launcher_size: layout.launcher_size,
+            metadata_offset: layout.metadata_offset,
+            metadata_size: layout.metadata_size,
+            table_offset: layout.table_offset,
+            slot_count: layout.slots.len() as u32,
+            metadata_digest: Digest::of(container),
+            public_key,
+            signature,
+            sbom: None,
+            policy: None,
+        }
+    }
 }
 
 /// A field that nothing recomputes: a hint, zero unless the signed claims name it.

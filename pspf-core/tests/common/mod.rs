@@ -242,19 +242,7 @@ pub fn with_container(file: &[u8], json: &str, container: &[u8]) -> Vec<u8> {
         made.resize(*offset as usize, 0);
         made.extend_from_slice(&file[descriptor.offset as usize..][..*size as usize]);
     }
-    let facts = Facts {
-        package_size: layout.package_size,
-        launcher_size: layout.launcher_size,
-        metadata_offset: layout.metadata_offset,
-        metadata_size: layout.metadata_size,
-        table_offset: layout.table_offset,
-        slot_count: package.table().len() as u32,
-        metadata_digest: Digest::of(container),
-        public_key: key().public_key(),
-        signature: key().sign(json.as_bytes()),
-        sbom: None,
-        policy: None,
-    };
+    let facts = Facts::of(&layout, container, key().public_key(), key().sign(json.as_bytes()));
     let index = Index::new(&facts, HINTS.iter().map(|hint| (*hint, old.hint(hint))));
     made.extend_from_slice(&trailer::START_MAGIC);
     made.extend_from_slice(index.block());
