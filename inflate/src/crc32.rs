@@ -65,6 +65,35 @@ impl Crc32 {
     }
 }
 
+/// The checksum of a short text, without tables: four bits at a step.
+#[inline(never)]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut state = !0;
+    for byte in bytes {
+        state ^= u32::from(*byte);
+        for _ in 0..2 {
+            state = state >> 4 ^ NIBBLES[(state & 15) as usize];
+        }
+    }
+    !state
+}
+
+/// What four bits do to the checksum.
+const NIBBLES: [u32; 16] = {
+    let mut table = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        let (mut state, mut bit) = (i as u32, 0);
+        while bit < 4 {
+            state = state >> 1 ^ if state & 1 == 0 { 0 } else { POLYNOMIAL };
+            bit += 1;
+        }
+        table[i] = state;
+        i += 1;
+    }
+    table
+};
+
 /// How many bytes are taken at a step.
 const STEP: usize = 16;
 /// The polynomial of RFC 1952, its bits reversed.

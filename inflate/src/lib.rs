@@ -16,5 +16,5 @@ mod crc32;
 mod inflate;
 mod table;
 
-pub use crc32::Crc32;
+pub use crc32::{Crc32, crc32};
 pub use inflate::{End, INPUT_SLACK, Inflater, Malformed, OUTPUT_SLACK};

@@ -72,6 +72,14 @@ pub enum ErrorKind {
         /// What to do about it.
         hint: &'static str,
     },
+    /// The operator's policy does not let packages with this key run.
+    #[cfg(feature = "all")]
+    Untrusted {
+        /// Why.
+        what: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
 }
 
 /// How a setup command ended.
@@ -108,6 +116,8 @@ impl Error {
             }
             ErrorKind::Open(_) => 102,
             ErrorKind::Verify(_) => 107,
+            #[cfg(feature = "all")]
+            ErrorKind::Untrusted { .. } => 107,
             ErrorKind::Slot { error, .. } if matches!(error.kind(), pspf_core::ErrorKind::Malformed { .. }) => 107,
             ErrorKind::Slot { .. } => 103,
             ErrorKind::Io { .. } => 106,
@@ -231,6 +241,11 @@ impl Error {
                 "FLAVOR_LAUNCHER_CLI=1 FILE help, or info"
             }
             ErrorKind::Refused { what, hint } => {
+                text.push_str(what);
+                hint
+            }
+            #[cfg(feature = "all")]
+            ErrorKind::Untrusted { what, hint } => {
                 text.push_str(what);
                 hint
             }

@@ -26,12 +26,19 @@ pub mod environment;
 pub mod error;
 pub mod exec;
 pub mod extract;
+#[cfg(feature = "all")]
+pub mod lineage;
+pub mod place;
+#[cfg(feature = "all")]
+pub mod policy;
 pub mod seal;
 #[cfg(feature = "all")]
 pub mod setup;
 pub mod store;
 pub mod sys;
 pub mod text;
+#[cfg(feature = "all")]
+pub mod trust;
 pub mod workenv;
 
 pub use error::{Error, ErrorKind, Result};
@@ -90,6 +97,10 @@ fn launch(start: Start) -> Result<()> {
     }
     let verified = ManuallyDrop::new(verified.map_err(ErrorKind::Verify)?);
     verified.check_launcher().map_err(ErrorKind::Verify)?;
+    #[cfg(feature = "all")]
+    policy::admit(&verified, &env, &typed)?;
+    #[cfg(not(feature = "all"))]
+    place::refuse_policy(&env)?;
     let command = prepare(&verified, typed, args, env)?;
     Err(exec::replace_process(&command))
 }

@@ -182,15 +182,14 @@ fn failed(errno: Errno) -> Error {
     Error::io("cannot write", NAME, errno)
 }
 
-/// Names the current boot; `-` where the system does not tell.
+/// Names the current boot, in 36 characters; dashes where the system does not tell.
 fn boot_id() -> String {
+    let mut id = [b'-'; 36];
     let path = b"/proc/sys/kernel/random/boot_id";
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let read = sys::open_at(CWD, path, flags, 0).and_then(|fd| sys::read_all(fd.as_fd(), 4096)).unwrap_or_default();
-    match core::str::from_utf8(read.trim_ascii()) {
-        Ok(id) if !id.is_empty() && !text::has(id, b' ') => id.into(),
-        _ => "-".into(),
+    if let Ok(fd) = sys::open_at(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, 0) {
+        let _ = sys::read_at(fd.as_fd(), 0, &mut id);
     }
+    core::str::from_utf8(&id).unwrap_or("-").into()
 }
 
 /// The size of the header in bytes.

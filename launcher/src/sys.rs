@@ -97,6 +97,12 @@ impl Status {
         }
     }
 
+    /// True when nobody but who runs us, and root, may write to it.
+    #[inline(never)]
+    pub fn is_ours(&self) -> bool {
+        (self.uid == 0 || self.is_own()) && self.mode & 0o022 == 0
+    }
+
     /// True when it belongs to who runs us.
     pub fn is_own(&self) -> bool {
         self.uid == rustix::process::geteuid().as_raw()
@@ -201,10 +207,9 @@ impl Dir {
         self.told("cannot look at", b"", Status::of(self.0.as_fd()))
     }
 
-    /// True when the directory belongs to who runs us and nobody else may write to it.
+    /// True when nobody but who runs us, and root, may write to the directory.
     pub fn is_ours(&self) -> Result<bool> {
-        let stat = self.own_stat()?;
-        Ok(stat.is_own() && stat.mode & 0o022 == 0)
+        Ok(self.own_stat()?.is_ours())
     }
 
     /// Sets exactly these permission bits.
@@ -394,11 +399,31 @@ pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> Result<Vec<u8>, Errno> {
     }
 }
 
+/// Seconds since 1970, by the machine's clock.
+#[cfg(all(feature = "all", feature = "std"))]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Seconds since 1970, by the machine's clock.
+#[cfg(all(feature = "all", not(feature = "std")))]
+pub fn now() -> u64 {
+    crate::exec::seconds()
+}
+
 /// Says something on standard error; when even that fails there is nobody to tell.
 pub fn print_error(message: &str) {
     // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, the write fails.
     let stderr = unsafe { BorrowedFd::borrow_raw(2) };
     let _ = write_all(stderr, message.as_bytes());
+}
+
+/// True when somebody may be reading what goes to standard error.
+#[cfg(feature = "all")]
+pub fn stderr_is_terminal() -> bool {
+    // SAFETY: as in `print_error`.
+    rustix::termios::isatty(unsafe { BorrowedFd::borrow_raw(2) })
 }
 
 /// Writes to standard output.

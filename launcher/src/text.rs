@@ -12,41 +12,47 @@ use pspf_core::text::split_once;
 ///
 /// Splitting comes before [`fill`], so that no placeholder's value is ever split.
 pub fn words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut is_word = false;
-    let mut quote = None;
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        let mut literal = character;
-        match (quote, character) {
-            (None, ' ' | '\t' | '\n' | '\r') => {
-                if is_word {
-                    words.push(core::mem::take(&mut word));
-                    is_word = false;
+    let (mut words, mut word) = (Vec::new(), Vec::new());
+    let (mut is_word, mut quote, mut is_escaped) = (false, 0, false);
+    // Bytes will do, as everything that means something is ASCII.
+    for (i, byte) in line.bytes().enumerate() {
+        if !is_escaped {
+            match (quote, byte) {
+                (0, b' ' | b'\t' | b'\n' | b'\r') => {
+                    if is_word {
+                        words.push(String::from_utf8(core::mem::take(&mut word)).ok()?);
+                        is_word = false;
+                    }
+                    continue;
                 }
-                continue;
+                (0, b'\'' | b'"') => {
+                    quote = byte;
+                    is_word = true;
+                    continue;
+                }
+                (b'\'' | b'"', _) if byte == quote => {
+                    quote = 0;
+                    continue;
+                }
+                (0, b'\\') => {
+                    is_escaped = true;
+                    continue;
+                }
+                (b'"', b'\\') if matches!(line.as_bytes().get(i + 1), Some(b'"' | b'\\')) => {
+                    is_escaped = true;
+                    continue;
+                }
+                _ => {}
             }
-            (None, '\'' | '"') => {
-                quote = Some(character);
-                is_word = true;
-                continue;
-            }
-            (Some(end), _) if character == end => {
-                quote = None;
-                continue;
-            }
-            (None, '\\') => literal = characters.next()?,
-            (Some('"'), '\\') if characters.as_str().starts_with(['"', '\\']) => literal = characters.next()?,
-            _ => {}
         }
-        word.push(literal);
+        is_escaped = false;
+        word.push(byte);
         is_word = true;
     }
     if is_word {
-        words.push(word);
+        words.push(String::from_utf8(word).ok()?);
     }
-    quote.is_none().then_some(words)
+    (quote == 0 && !is_escaped).then_some(words)
 }
 
 /// The command line that [`words`] splits into these words.

@@ -8,7 +8,7 @@ use pspf_core::ErrorKind;
 use pspf_core::build::{Builder, Encoded, Slot};
 use pspf_core::json::Value;
 use pspf_core::limits;
-use pspf_core::sign::KeyId;
+use pspf_core::sign::{KeyId, KeyOrigin};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
@@ -104,7 +104,11 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
     let launcher = match given {
         Some((launcher, _)) => launcher,
-        None => launchers::built_in_for(plan.needs_all()).ok_or_else(no_launcher)?.to_vec(),
+        None => {
+            // A key that somebody gave is one that others can know, and ask for.
+            let needs_all = plan.needs_all() || key.origin == KeyOrigin::Given;
+            launchers::built_in_for(needs_all).ok_or_else(no_launcher)?.to_vec()
+        }
     };
     let slots_stage = subdirectory(stage.path(), "slots")?;
     let file_name = format!("{}-{}.psp", plan.name, plan.version);

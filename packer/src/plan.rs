@@ -115,7 +115,8 @@ impl Plan {
 
     /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).
     pub fn needs_all(&self) -> bool {
-        self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
+        let has_policy = self.document.get("policy").is_some();
+        has_policy || self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
     }
 
     /// True when setup commands run programs.

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Finish as _, Finished, Signed, User, key_id, succession};
 use pspf_core::json::Value;
+use pspf_core::sign::KeyOrigin;
 
 const APP: &str = "dev.example/app";
 
@@ -29,12 +30,17 @@ impl Machine {
         self.user.packer(&["run"]).arg(&self.package).finish()
     }
 
+    /// The package starts itself.
+    fn start(&self) -> Finished {
+        self.user.start(&self.package).finish()
+    }
+
     fn check(&self) -> Finished {
         self.user.packer(&["policy", "check"]).arg(&self.package).finish()
     }
 
     /// `policy` is in force: the package is refused with this code and these words under it, runs with a note under `warn`, and
-    /// without one under `allow`.
+    /// without one under `allow`; by `packer run`, and when it starts itself.
     #[track_caller]
     fn is_enforced(&self, rule: &str, policy: &str, code: i32, words: &str) {
         let demand = |mode: &str| {
@@ -44,10 +50,14 @@ impl Machine {
         demand("deny");
         self.run().exits(code).prints_nothing().says(words);
         self.check().exits(code).says(words);
+        let own_words = if rule == "untrusted_key" { "nobody named" } else { rule };
+        self.start().exits(code).prints_nothing().says(own_words).says("packer policy check FILE");
         demand("warn");
         self.run().exits(0).prints("started 1").says("note: ").says(words);
+        self.start().exits(0).prints("started 1").says("warning: ").says(own_words);
         demand("allow");
         self.run().exits(0).prints("started 1").stays_quiet();
+        self.start().exits(0).prints("started 1").stays_quiet();
         self.check().exits(0);
     }
 }
@@ -100,13 +110,16 @@ fn a_key_that_nobody_named_breaks_require_trusted_key_and_first_use_names_none()
     machine.is_enforced("untrusted_key", r#""trust": {"require_trusted_key": true}"#, 107, &key_id("a"));
     machine.user.demands(r#"{"version": 1, "trust": {"require_trusted_key": true}}"#);
     machine.run().exits(107).says(&format!("packer trust add {} --app-id {APP}", key_id("a")));
+    machine.start().exits(107).says(&key_id("a"));
     machine.user.packer(&["trust", "add", &key_id("a"), "--app-id", APP]).finish().exits(0);
+    machine.start().exits(0).prints("started 1").stays_quiet();
     machine.run().exits(0).prints("started 1").stays_quiet();
     // Whom a named key vouches for is as good, before and after it was learnt.
     for lineage in [vec![("a", "b")], vec![("a", "b"), ("b", "c")]] {
         let key = lineage.last().unwrap().1;
         let lineage = lineage.iter().map(|(from, to)| succession(from, to, APP)).collect();
         Signed { lineage, ..Signed::by(key) }.write(&machine.package);
+        machine.start().exits(0);
         machine.run().exits(0);
         machine.run().exits(0);
     }
@@ -120,19 +133,24 @@ fn the_operator_says_what_becomes_of_unknown_and_changed_keys_and_of_older_relea
     };
     decide("unknown_key", "refuse");
     machine.run().exits(107).prints_nothing().says("no key is known");
+    machine.start().exits(107).prints_nothing().says("nothing is known of key");
     decide("unknown_key", "warn");
     machine.run().exits(0).says("note: no key is known");
     machine.run().exits(0).stays_quiet();
     Signed { release: 1, ..Signed::by("a") }.write(&machine.package);
     decide("downgrade", "warn");
     machine.run().exits(0).prints("started 1").says("note: release 2");
+    machine.start().exits(0).prints("started 1").says("warning: ").says("release 2");
     decide("downgrade", "refuse");
     machine.run().exits(107);
+    machine.start().exits(107).prints_nothing().says("release 2");
     Signed::by("b").write(&machine.package);
     decide("changed_key", "run");
     machine.run().exits(0).stays_quiet();
+    machine.start().exits(0).stays_quiet();
     decide("changed_key", "refuse");
     machine.run().exits(107);
+    machine.start().exits(107).says(&key_id("a")).says(&key_id("b"));
 }
 
 #[test]
@@ -147,6 +165,13 @@ fn a_user_loosens_nothing_that_the_administrator_demands() {
     let below = |args: &[&str]| machine.user.packer_below(&[("policy.json", system)], args);
     let Some(mut run) = below(&["run"]) else { return };
     run.arg(&machine.package).finish().exits(107).prints_nothing().says("the administrator").says("--system");
+    let start = machine.user.start(&machine.package);
+    let mut start = machine.user.below(&[("policy.json", system)], &start).unwrap();
+    start.finish().exits(109).prints_nothing().says("expired_package");
+    let system = system.replace("30", "90");
+    let start = machine.user.start(&machine.package);
+    let mut start = machine.user.below(&[("policy.json", &system)], &start).unwrap();
+    start.finish().exits(107).prints_nothing().says("nobody named").says(&key_id("a"));
     let shown = below(&["policy", "show", "--json"]).unwrap().finish().exits(0).json();
     assert_eq!(shown["effective"]["require_trusted_key"], "system");
     assert_eq!(shown["effective"]["max_age_days"], 30);
@@ -165,6 +190,8 @@ fn what_a_package_demands_of_its_machine_counts_too() {
     machine.run().exits(109).prints_nothing().says("PSPF_TEST_WANTED");
     let mut run = machine.user.packer(&["run"]);
     run.arg(&machine.package).env("PSPF_TEST_WANTED", "1").finish().exits(0).prints("started 1");
+    machine.start().exits(109).prints_nothing().says("missing_env");
+    machine.user.start(&machine.package).env("PSPF_TEST_WANTED", "1").finish().exits(0).prints("started 1");
 }
 
 #[test]
@@ -178,12 +205,27 @@ fn a_policy_that_is_not_understood_or_that_others_can_write_stops_everything() {
     ] {
         machine.user.demands(policy);
         machine.run().exits(109).prints_nothing().says(words).says("policy.json");
+        machine.start().exits(109).prints_nothing().says("policy.json").says("does not understand");
         machine.user.packer(&["policy", "show"]).finish().exits(109).says(words);
     }
     machine.user.demands(r#"{"version": 1}"#);
     let file = machine.user.config().join("policy.json");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     machine.run().exits(109).says("others can write");
+    machine.start().exits(109).prints_nothing().says("others than you and root can write it");
+}
+
+#[test]
+fn the_small_launcher_starts_nothing_where_there_is_a_policy_and_names_the_command_that_does() {
+    let machine = Machine::with(Signed { origin: KeyOrigin::Auto, app_id: None, ..Signed::by("a") });
+    machine.start().exits(0).prints("started 1");
+    machine.user.demands(r#"{"version": 1}"#);
+    machine.start().exits(109).prints_nothing().says("policy.json").says("packer run FILE");
+    machine.run().exits(0).prints("started 1");
+    fs::remove_dir_all(machine.user.config()).unwrap();
+    let start = machine.user.start(&machine.package);
+    let Some(mut start) = machine.user.below(&[("policy.json", r#"{"version": 1}"#)], &start) else { return };
+    start.finish().exits(109).says("/etc/pspf/policy.json");
 }
 
 #[test]

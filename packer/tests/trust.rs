@@ -384,3 +384,93 @@ fn what_the_administrator_trusts_and_revokes_counts_for_everybody() {
     trust(&user, &["add", revoked.to_str().unwrap()]).exits(0);
     below(&["run"], &revoked).unwrap().exits(107).says("revoked");
 }
+
+/// What a package that starts itself says to somebody at a terminal; its own output is in it, too.
+fn at_a_terminal(user: &User, package: &Path) -> String {
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command"]).arg(package).arg("/dev/null");
+    for (name, value) in user.start(package).get_envs() {
+        script.env(name, value.expect("only variables that are set"));
+    }
+    let finished = script.stdin(Stdio::null()).finish().exits(0);
+    finished.stdout()
+}
+
+#[test]
+fn a_package_that_starts_itself_records_its_key_and_another_key_is_told_at_a_terminal_alone() {
+    let user = User::new();
+    let first = Signed::by("a").write(&user.scratch.join("a.psp"));
+    let other = Signed::by("b").write(&user.scratch.join("b.psp"));
+    user.start(&first).finish().exits(0).prints("started 1").stays_quiet();
+    assert_eq!(known(&user), [format!("{} tofu {APP} 1", key_id("a"))]);
+    trust(&user, &["log"]).exits(0).prints("tofu");
+
+    user.start(&other).finish().exits(0).prints("started 1").stays_quiet();
+    let told = at_a_terminal(&user, &other);
+    assert_eq!(told.lines().count(), 2, "one line more than the app's own: {told}");
+    for words in [key_id("a"), key_id("b"), "packer trust add FILE".to_owned(), "started 1".to_owned()] {
+        assert!(told.contains(&words), "{words} in {told}");
+    }
+    assert_eq!(known(&user).len(), 1, "what is odd is not learnt");
+    run(&user, &other).exits(107).says(&key_id("a"));
+    assert_eq!(at_a_terminal(&user, &first).trim(), "started 1");
+}
+
+#[test]
+fn a_package_that_starts_itself_notes_its_release_and_an_older_one_is_told() {
+    let user = User::new();
+    let [old, new] = [3, 4].map(|release| {
+        let package = user.scratch.join(format!("{release}.psp"));
+        Signed { release, ..Signed::by("a") }.write(&package)
+    });
+    user.start(&old).finish().exits(0);
+    user.start(&new).finish().exits(0).prints("started 4").stays_quiet();
+    assert_eq!(known(&user), [format!("{} tofu {APP} 4", key_id("a"))]);
+    user.start(&old).finish().exits(0).prints("started 3").stays_quiet();
+    let told = at_a_terminal(&user, &old);
+    assert!(told.contains("release 4") && told.contains("release 3"), "{told}");
+    run(&user, &old).exits(107).says("release 4");
+}
+
+#[test]
+fn a_package_that_starts_itself_follows_a_lineage_and_neither_made_keys_nor_seeds() {
+    let user = User::new();
+    let package = user.scratch.join("app.psp");
+    for origin in [KeyOrigin::Auto, KeyOrigin::Seed] {
+        Signed { origin, ..Signed::by("s") }.write(&package);
+        user.start(&package).finish().exits(0).stays_quiet();
+        assert!(known(&user).is_empty());
+    }
+    Signed::by("a").write(&package);
+    user.start(&package).finish().exits(0);
+    Signed { lineage: vec![succession("a", "b", APP)], ..Signed::by("b") }.write(&package);
+    user.start(&package).finish().exits(0).stays_quiet();
+    assert_eq!(known(&user), [format!("{} tofu {APP} 1", key_id("a")), format!("{} lineage {APP} 1", key_id("b"))]);
+    Signed::by("a").write(&package);
+    run(&user, &package).exits(107).says("has taken the place");
+    assert!(at_a_terminal(&user, &package).contains("has taken the place"));
+}
+
+#[test]
+fn a_package_starts_itself_where_nothing_can_be_recorded_and_where_the_store_is_broken() {
+    let user = User::new();
+    let package = Signed::by("a").write(&user.scratch.join("app.psp"));
+    fs::create_dir_all(user.config()).unwrap();
+    fs::write(user.config().join("trust.json"), "broken").unwrap();
+    user.start(&package).finish().exits(0).prints("started 1").stays_quiet();
+    assert_eq!(fs::read(user.config().join("trust.json")).unwrap(), b"broken", "nothing is lost");
+    fs::remove_dir_all(user.config()).unwrap();
+    fs::write(user.config(), "no directory").unwrap();
+    user.start(&package).finish().exits(0).prints("started 1").stays_quiet();
+}
+
+#[test]
+fn many_packages_that_start_themselves_at_once_record_one_key_each() {
+    let user = User::new();
+    let package = Signed::by("a").write(&user.scratch.join("app.psp"));
+    let starts: Vec<_> = (0..16).map(|_| user.start(&package).stdout(Stdio::null()).spawn().unwrap()).collect();
+    for mut start in starts {
+        assert!(start.wait().unwrap().success());
+    }
+    assert_eq!(known(&user), [format!("{} tofu {APP} 1", key_id("a"))]);
+}

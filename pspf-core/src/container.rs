@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use pspf_inflate::Crc32;
+use pspf_inflate::crc32;
 
 use crate::error::{Error, Result};
 
@@ -54,7 +54,7 @@ fn block_header(len: usize, is_last: bool) -> [u8; 5] {
 }
 
 fn trailer(json: &[u8]) -> [u8; 8] {
-    let ([a, b, c, d], [e, f, g, h]) = (Crc32::of(json).to_le_bytes(), (json.len() as u32).to_le_bytes());
+    let ([a, b, c, d], [e, f, g, h]) = (crc32(json).to_le_bytes(), (json.len() as u32).to_le_bytes());
     [a, b, c, d, e, f, g, h]
 }
 

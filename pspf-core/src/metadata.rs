@@ -180,6 +180,9 @@ impl Metadata {
             setup: root.list("setup_commands", SetupCommand::read),
             runtime_env: RuntimeEnv::read(root),
             workenv: Workenv::read(root, extensions.as_ref()),
+            #[cfg(not(feature = "foreign"))]
+            policy: None,
+            #[cfg(feature = "foreign")]
             policy: root.get("policy").and_then(policy_digest),
             launcher: launcher.and_then(|launcher| Some((launcher.opt_u64("size")?, checksum(&launcher)))),
             claims: extensions.map_or(Found::Nothing, |extensions| Found::read(&extensions)),
@@ -240,6 +243,7 @@ impl SlotEntry {
 }
 
 /// FlavorPack's builders disagree on how these characters are written, and then the index has zeros.
+#[cfg(feature = "foreign")]
 fn policy_digest(policy: &Value<'_>) -> Option<Digest> {
     let text = policy.to_sorted_text();
     let disputed = text.chars().any(|character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'));

@@ -72,7 +72,14 @@ impl<S: Source> Package<S> {
         let Decoded { json, canonical } = self.decoded()?;
         sign::verify(&self.index().public_key(), &self.index().signature(), &json)?;
         #[cfg_attr(not(feature = "foreign"), expect(unused_mut, reason = "a document with claims stays as it is"))]
-        let mut metadata = Metadata::read(&json::parse(&json)?)?;
+        let mut metadata = {
+            let document = json::parse(&json)?;
+            #[cfg(not(feature = "foreign"))]
+            if document.get("policy").is_some() {
+                return Err(Error::left_out("a package with a policy"));
+            }
+            Metadata::read(&document)?
+        };
         let grade = match metadata.claims.v1() {
             Some(claims) => {
                 check_claims(self, &metadata, claims, json.len() as u64, canonical)?;

@@ -9,13 +9,13 @@
 //! that was there before the package came (docs/trust.md).
 
 pub mod files;
-pub mod lineage;
 pub mod policy;
 pub mod store;
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use launcher::lineage;
 use pspf_core::claims::Succession;
 use pspf_core::metadata::Metadata;
 use pspf_core::sign::{KeyId, KeyOrigin};

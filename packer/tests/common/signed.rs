@@ -1,6 +1,7 @@
 //! Packages of one small script whose claims a test chooses, and the user who starts them.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,7 +45,9 @@ impl Signed {
 
     /// Writes the package.
     pub fn write(self, path: &Path) -> PathBuf {
-        let launcher = packer::launchers::built_in().expect("a launcher for this platform");
+        // As packer chooses it.
+        let needs_all = self.origin == KeyOrigin::Given || self.policy.is_some();
+        let launcher = packer::launchers::built_in_for(needs_all).expect("a launcher for this platform");
         let script = format!("echo started {}\n", self.release);
         let mut document = vec![
             ("package", Value::object([("name", "app".into()), ("version", "1.0".into())])),
@@ -67,7 +70,10 @@ impl Signed {
             slots.push(&attestation);
         }
         let head = builder.sign(&SecretKey::from_seed_text(self.key), self.origin).expect("a head");
-        head.write(&launcher, &slots, &mut File::create(path).expect("a file")).expect("a package");
+        // Another file, as the one that is there may be running.
+        let _ = fs::remove_file(path);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path).expect("a file");
+        head.write(&launcher, &slots, &mut file).expect("a package");
         path.to_path_buf()
     }
 }
@@ -106,6 +112,13 @@ impl User {
         command
     }
 
+    /// A package that this user starts by itself.
+    pub fn start(&self, package: &Path) -> Command {
+        let mut command = Command::new(package);
+        command.env("XDG_CONFIG_HOME", self.scratch.join("config")).env("PSPF_CACHE_DIR", self.scratch.join("cache"));
+        command
+    }
+
     /// The directory in which he says whom to trust.
     pub fn config(&self) -> PathBuf {
         self.scratch.join("config/pspf")
@@ -120,6 +133,11 @@ impl User {
     /// `packer` on a machine whose administrator has put these files into /etc/pspf: (name, content). Another /etc is
     /// mounted for this process alone. `None`: skipped.
     pub fn packer_below(&self, system: &[(&str, &str)], args: &[&str]) -> Option<Command> {
+        self.below(system, &self.packer(args))
+    }
+
+    /// The same for any command.
+    pub fn below(&self, system: &[(&str, &str)], own: &Command) -> Option<Command> {
         const SCRIPT: &str = r#"
             from=$1; shift
             mount -t tmpfs -o mode=755 tmpfs /etc && mkdir /etc/pspf && cp "$from"/* /etc/pspf || exit 71
@@ -142,8 +160,7 @@ impl User {
             Some(0) => Ok(()),
             _ => Err(format!("this machine lets no test mount another /etc: {}", trial.stderr().trim())),
         })?;
-        let mut command = wrapped(Path::new(packer().get_program()));
-        let own = self.packer(args);
+        let mut command = wrapped(Path::new(own.get_program()));
         command.args(own.get_args());
         for (name, value) in own.get_envs() {
             match value {

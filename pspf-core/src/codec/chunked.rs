@@ -7,7 +7,9 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use pspf_inflate::{Crc32, End, INPUT_SLACK, Inflater, OUTPUT_SLACK};
+#[cfg(feature = "foreign")]
+use pspf_inflate::Crc32;
+use pspf_inflate::{End, INPUT_SLACK, Inflater, OUTPUT_SLACK};
 
 use super::Stage;
 use crate::claims::Chunks;
@@ -32,6 +34,8 @@ pub struct Chunked<'a> {
     used: usize,
     size: usize,
     hasher: Hasher,
+    /// Without it nothing is lost where the digest of these bytes is signed, and a start takes a twentieth less.
+    #[cfg(feature = "foreign")]
     crc: Crc32,
 }
 
@@ -69,6 +73,7 @@ impl<'a> Chunked<'a> {
             used: 0,
             size: 0,
             hasher: Hasher::new(),
+            #[cfg(feature = "foreign")]
             crc: Crc32::new(),
         };
         stage.read(HEADER)?;
@@ -96,6 +101,7 @@ impl<'a> Chunked<'a> {
         if inflated.is_err() {
             return Err(self.malformed("a chunk that is as large as the claims say", "another one"));
         }
+        #[cfg(feature = "foreign")]
         self.crc.update(&self.original[..size]);
         (self.used, self.size) = (0, size);
         self.left -= size as u64;
@@ -127,9 +133,11 @@ impl Stage for Chunked<'_> {
             return Err(self.malformed("the end of the gzip data", "more of it"));
         }
         self.read(TRAILER)?;
-        let crc = self.crc.finish().to_le_bytes();
-        let size = (self.original_size as u32).to_le_bytes();
-        if self.stored[..4] != crc || self.stored[4..TRAILER] != size {
+        #[cfg(feature = "foreign")]
+        let differs = self.stored[..4] != self.crc.finish().to_le_bytes();
+        #[cfg(not(feature = "foreign"))]
+        let differs = false;
+        if differs || self.stored[4..TRAILER] != (self.original_size as u32).to_le_bytes() {
             return Err(self.malformed("the CRC-32 and size of what was inflated", "others"));
         }
         Ok(core::mem::take(&mut self.hasher).finish())

@@ -1,5 +1,7 @@
 //! Succession of keys: an older key vouches for a newer one (docs/format.md section 5.7).
 
+use alloc::vec::Vec;
+
 use pspf_core::claims::Succession;
 use pspf_core::sign::{self, KeyId};
 
@@ -36,7 +38,7 @@ pub fn chain(
         return None;
     }
     let first = KeyId::of(&links[0].from_public_key);
-    Some(std::iter::once(first).chain(links.iter().map(|link| KeyId::of(&link.to_public_key))).collect())
+    Some(core::iter::once(first).chain(links.iter().map(|link| KeyId::of(&link.to_public_key))).collect())
 }
 
 #[cfg(test)]
