@@ -47,7 +47,11 @@ pub fn admit<S: Source>(verified: &Verified<'_, S>, rules: &Rules, env: &Environ
             _ if text.is_empty() => {}
             _ if !is_demanded => return Ok(()),
             _ => {
-                return Err(Error::refused(path, "is not a trust store of this version", "packer trust list says more"));
+                return Err(Error::refused(
+                    path,
+                    "is not a trust store of this version",
+                    "packer trust list says more",
+                ));
             }
         }
     }
