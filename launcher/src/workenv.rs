@@ -214,7 +214,8 @@ impl<'m> Workenv<'m> {
     fn lay_out<S: Source>(&self, verified: &Verified<'_, S>, plan: &Plan, dir: &Dir) -> Result<()> {
         let metadata = self.metadata;
         for (index, placement) in &plan.private {
-            let Placement::Private(target) = placement else { continue };
+            // One that would be shared is here when no tree was signed for it.
+            let (Placement::Private(target) | Placement::Shared(target)) = placement else { continue };
             let root = if is_archive(metadata, *index) { target } else { sys::split(target).0 };
             let root = dir.walk(root, true)?;
             store::write(verified, *index, placement, &root, store::file_name(target), None)?;

@@ -489,3 +489,22 @@ fn the_reference_accepts_what_its_own_manifest_gave() {
     run(&["verify"]).exits(0);
     run(&["inspect"]).exits(0).prints("wheels");
 }
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_slot_whose_tree_nobody_signed_is_not_shared_and_there_all_the_same() {
+    use common::victim::{GOOD, Maker, Stored, Victim, Way};
+
+    let launcher = packer::launchers::built_in().expect("a launcher for this platform");
+    let victim = Victim::of(Maker::Packer(launcher));
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_path_with_name(common::source_of("hello-cli").join("pyproject.toml"), "file").unwrap();
+    let archive = archive.into_inner().unwrap();
+    let package = victim.pack("one", &[Stored { target: "archive", ..Stored::archive(&archive) }]);
+    let cache = victim.directory();
+    for _ in 0..2 {
+        let app = victim.start(Way::Itself, &package, &cache).finish().exits(0).stays_quiet();
+        assert!(app.stdout().starts_with(&format!("{GOOD}archive/file: regular file ")), "{app}");
+    }
+    assert_eq!(common::slots(&cache).len(), 2, "the program and the word");
+}

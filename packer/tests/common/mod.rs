@@ -10,6 +10,7 @@ mod process;
 mod reference;
 mod scratch;
 mod signed;
+pub mod victim;
 
 pub use app::App;
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};

@@ -1,5 +1,6 @@
 //! Running a process and saying what is expected of it.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 
 /// Runs a command to its end, without standard input.
@@ -78,6 +79,11 @@ impl Finished {
     /// None when a signal ended it.
     pub fn code(&self) -> Option<i32> {
         self.output.status.code()
+    }
+
+    /// The signal that ended it.
+    pub fn signal(&self) -> Option<i32> {
+        self.output.status.signal()
     }
 
     pub fn stdout(&self) -> String {
