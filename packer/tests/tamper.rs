@@ -180,20 +180,6 @@ fn packer_run_refuses_a_changed_slot_before_anything_runs() {
 }
 
 #[test]
-fn a_variable_cannot_make_a_changed_package_start() {
-    let Some(hello) = common::hello() else { return };
-    let parts = Parts::of(&hello);
-    let scratch = Scratch::new();
-    let changed = flipped(&hello, parts.part("metadata").start + 100, &scratch);
-    for value in ["none", "relaxed", "minimal", "0", "1", "skip"] {
-        let mut start = Command::new(&changed);
-        start.env_clear().env("PSPF_CACHE_DIR", scratch.dir("cache"));
-        start.env("FLAVOR_VALIDATION", value).env("PSPF_VALIDATION", value).env("PSPF_VERIFY", value);
-        start.finish().exits_with_one_of(&[102, 107]).prints_nothing();
-    }
-}
-
-#[test]
 fn a_package_opened_through_a_link_is_checked_like_any_other() {
     let Some(hello) = common::hello() else { return };
     let scratch = Scratch::new();

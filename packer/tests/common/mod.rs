@@ -3,6 +3,8 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test binary compiles it and uses its own part")]
 
 mod app;
+pub mod attacks;
+pub mod forge;
 mod host;
 mod mounts;
 mod package;
