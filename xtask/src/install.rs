@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::project::{cargo, output, peers, run};
 
 /// The reference implementation, from PyPI.
-const FLAVORPACK: &str = "flavorpack==0.5.4";
+pub(crate) const FLAVORPACK: &str = "flavorpack==0.5.4";
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Installed when the machine has no interpreter that can be packed, or none that runs the reference.
 const PYTHON: &str = "3.12";

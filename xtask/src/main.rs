@@ -1,5 +1,6 @@
 //! The commands that people type: `cargo xtask <task>`.
 
+mod attacks;
 mod bench;
 mod fuzz;
 mod install;
@@ -28,7 +29,7 @@ const TASKS: &[Task] = &[
         help: "Check formatting, lints, documentation, builds without std and licences, then run every test.\n\
                --install first installs what the tests need, and says what; without it, what is missing is\n\
                skipped by name. With it, or with CI=true, whatever would be skipped fails.\n\
-               --full takes more samples where a test samples.",
+               --full takes more samples where a test samples, and attacks the reference as well.",
     },
     Task {
         name: "size",
@@ -51,6 +52,13 @@ const TASKS: &[Task] = &[
         usage: "tamper [--write] [--samples N]",
         help: "Start packages whose launcher was changed by one bit, each shut in on its own, and count what came of it.\n\
                --write also puts the counts into benches/RESULTS-tamper.md; --samples is how many bits, 1000 if not given.",
+    },
+    Task {
+        name: "attacks",
+        run: attacks::run,
+        usage: "attacks [--write]",
+        help: "Attack packages of packer's and of the reference, which `test --install` has installed, and show what\n\
+               became of them; fail when one of ours does what it must not. --write puts the table into docs/trust.md.",
     },
     Task {
         name: "fuzz",
