@@ -32,8 +32,9 @@ pub struct Attack {
 #[derive(Debug)]
 pub enum How {
     /// The file: another one is made of it. `says` is in the output of whoever fell for it; when it is empty, any start is
-    /// a fall. `validation` is what the variables that are said to weaken checks are set to.
-    File { make: fn(&Victim) -> PathBuf, says: &'static str, validation: Option<&'static str> },
+    /// a fall. `because` is in the reason that `packer run` gives: what is refused for another one proves nothing.
+    /// `validation` is what the variables that are said to weaken checks are set to.
+    File { make: fn(&Victim) -> PathBuf, says: &'static str, because: &'static str, validation: Option<&'static str> },
     /// What is around the file: caches, locks, variables, other versions.
     Around(fn(&Victim, Way) -> Outcome),
 }
@@ -57,42 +58,72 @@ pub enum Must {
 
 /// All of them, in the order of their numbers.
 pub const ATTACKS: &[Attack] = &[
-    file("2", "slot bytes replaced, the table's checksum recomputed", slot_replaced, "app evil", Must::BeRefused),
-    file("3", "document rewritten, signed with a stranger's key", resigned, "evil", Must::BeRefusedByPacker),
+    file(
+        "2",
+        "slot bytes replaced, the table's checksum recomputed",
+        slot_replaced,
+        "app evil",
+        "field checksum",
+        Must::BeRefused,
+    ),
+    file(
+        "3",
+        "document rewritten, signed with a stranger's key",
+        resigned,
+        "evil",
+        "another key signed this package",
+        Must::BeRefusedByPacker,
+    ),
     file(
         "4",
         "the identity point as key, and the signature that fits any document",
         identity_point,
         "evil",
+        "not one that proves anything",
         Must::BeRefused,
     ),
-    file("6", "bytes in the gap behind the launcher", gap_filled, "", Must::BeRefused),
-    file("6", "a byte of the launcher", launcher_changed, "", Must::BeRefused),
-    file("6", "reserved bytes of the index", index_reserve_used, "", Must::BeRefused),
-    file("6", "reserved bytes of a descriptor", descriptor_reserve_used, "", Must::BeRefused),
+    file("6", "bytes in the gap behind the launcher", gap_filled, "", "package_size", Must::BeRefused),
+    file("6", "a byte of the launcher", launcher_changed, "", "launcher", Must::BeRefused),
+    file("6", "reserved bytes of the index", index_reserve_used, "", "field reserved", Must::BeRefused),
+    file("6", "reserved bytes of a descriptor", descriptor_reserve_used, "", "field reserved", Must::BeRefused),
     validation("8", "a changed document and `FLAVOR_VALIDATION=none`", "none"),
     validation("8", "a changed document and `FLAVOR_VALIDATION=relaxed`", "relaxed"),
     validation("8", "a changed document and `FLAVOR_VALIDATION=minimal`", "minimal"),
-    file("11", "setuid and setgid in an archive", setuid, "regular file 6755", Must::RunAsSigned),
-    file("12", "a FIFO in an archive", fifo, "", Must::BeRefusedAtStart),
-    file("12", "a character device in an archive", character_device, "", Must::BeRefusedAtStart),
-    file("12", "a block device in an archive", block_device, "", Must::BeRefusedAtStart),
-    file("13", "a file twice in an archive", twice, "", Must::BeRefusedAtStart),
+    file("11", "setuid and setgid in an archive", setuid, "regular file 6755", "", Must::RunAsSigned),
+    file("12", "a FIFO in an archive", fifo, "", "a FIFO", Must::BeRefusedAtStart),
+    file("12", "a character device in an archive", character_device, "", "a character device", Must::BeRefusedAtStart),
+    file("12", "a block device in an archive", block_device, "", "a block device", Must::BeRefusedAtStart),
+    file("13", "a file twice in an archive", twice, "", "every path once", Must::BeRefusedAtStart),
     file(
         "14",
         "PAX says another size than a header that has one",
         pax_against_a_size,
         SMUGGLED,
+        "one size",
         Must::BeRefusedAtStart,
     ),
-    file("14", "PAX says another size than a header with zero", pax_against_zero, SMUGGLED, Must::NotMislead),
-    file("15", "2 MB that inflate to 2 GiB", bomb, "", Must::BeRefusedAtStart),
-    file("16", "a key twice in the document, the evil one first", key_twice_evil_first, "", Must::BeRefused),
-    file("16", "a key twice in the document, the evil one last", key_twice_evil_last, "", Must::BeRefused),
-    file("17", "a second document behind the first", second_document, "", Must::BeRefused),
-    file("18", "a document with 100,000 levels", deep_document, "", Must::BeRefused),
-    file("20", "`metadata_size` 2^62", huge_metadata, "", Must::BeRefused),
-    file("20", "size of a slot 2^63", huge_slot, "", Must::BeRefused),
+    file("14", "PAX says another size than a header with zero", pax_against_zero, SMUGGLED, "", Must::NotMislead),
+    file("15", "2 MB that inflate to 2 GiB", bomb, "", "as large as the claims say", Must::BeRefusedAtStart),
+    file(
+        "16",
+        "a key twice in the document, the evil one first",
+        key_twice_evil_first,
+        "",
+        "every key once",
+        Must::BeRefused,
+    ),
+    file(
+        "16",
+        "a key twice in the document, the evil one last",
+        key_twice_evil_last,
+        "",
+        "every key once",
+        Must::BeRefused,
+    ),
+    file("17", "a second document behind the first", second_document, "", "the end of the document", Must::BeRefused),
+    file("18", "a document with 100,000 levels", deep_document, "", "depth of the JSON", Must::BeRefused),
+    file("20", "`metadata_size` 2^62", huge_metadata, "", "metadata in stored bytes", Must::BeRefused),
+    file("20", "size of a slot 2^63", huge_slot, "", "descriptor of slot 0", Must::BeRefused),
     around("21", "the program edited in the cache", program_edited, Must::RunAsSigned),
     around("21", "the same, with the size and time that it had", program_edited_without_a_trace, Must::NotPromised),
     around("21", "a file that the program reads edited in the cache", data_edited, Must::NotPromised),
@@ -123,7 +154,7 @@ impl Attack {
     pub fn start(&self, victim: &Victim, way: Way) -> Outcome {
         match &self.how {
             How::Around(attack) => attack(victim, way),
-            How::File { make, says, validation } => {
+            How::File { make, says, because, validation } => {
                 let attacked = make(victim);
                 if way == Way::PackerRun {
                     make_known(victim);
@@ -134,6 +165,10 @@ impl Attack {
                 match Outcome::of(&finished, says) {
                     Outcome::Ran(what) if peak >= 1 << 10 => {
                         Outcome::Ran(format!("{what}, {:.1} GiB of memory", peak as f64 / 1024.0))
+                    }
+                    Outcome::Refused(code) if matches!(victim.maker, Maker::Packer(_)) && way == Way::PackerRun => {
+                        finished.says(because);
+                        Outcome::Refused(code)
                     }
                     outcome => outcome,
                 }
@@ -179,13 +214,15 @@ const fn file(
     what: &'static str,
     make: fn(&Victim) -> PathBuf,
     says: &'static str,
+    because: &'static str,
     must: Must,
 ) -> Attack {
-    Attack { number, what, how: How::File { make, says, validation: None }, must }
+    Attack { number, what, how: How::File { make, says, because, validation: None }, must }
 }
 
 const fn validation(number: &'static str, what: &'static str, value: &'static str) -> Attack {
-    let how = How::File { make: document_changed, says: "evil", validation: Some(value) };
+    let because = "the signature does not match";
+    let how = How::File { make: document_changed, says: "evil", because, validation: Some(value) };
     Attack { number, what, how, must: Must::BeRefused }
 }
 

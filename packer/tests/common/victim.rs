@@ -33,8 +33,8 @@ for file in archive/*; do [ ! -e "$file" ] || stat -c "%n: %F %a" "$file"; done
 pub const GOOD: &str = "app good\nword one\n";
 /// The key of its maker, by its seed.
 pub const KEY: &str = "interop";
-/// A start that takes longer is killed, in seconds. The reference waits for a minute in places.
-const PATIENCE: u64 = 100;
+/// A start that takes longer is killed, in seconds. The reference waits for a minute in places, and inflates slowly.
+const PATIENCE: u64 = 300;
 
 /// Who made the package, and whose launcher is in front of it.
 #[derive(Debug)]
