@@ -29,6 +29,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     fs::create_dir_all(&results).with_context(|| format!("{} cannot be made", results.display()))?;
     // Nothing may be skipped: half a table would prove nothing.
     let mut tests = cargo(&["test", "--locked", "--package", "packer", "--test", "attacks"]);
+    // One after the other: some count memory or keep both cores busy, and must not meet.
+    tests.args(["--", "--test-threads=1"]);
     tests.env("PSPF_ATTACKS_RESULTS", &results);
     project::run(Tools::find().tell(&mut tests, true, false))?;
     let table = table(&results)?;
