@@ -94,6 +94,19 @@ pub fn replace_process(command: &Command) -> Error {
     failure(command, raw::execute(command))
 }
 
+/// The time, in nanoseconds since 1970.
+#[cfg(feature = "std")]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// The time, in nanoseconds since 1970.
+#[cfg(not(feature = "std"))]
+pub fn now() -> u64 {
+    raw::now()
+}
+
 /// A child process.
 #[cfg(not(feature = "std"))]
 pub type Child = rustix::process::Pid;
@@ -207,6 +220,14 @@ mod raw {
         }
         pointers.push(core::ptr::null());
         Some((strings, pointers))
+    }
+
+    /// The time, in nanoseconds since 1970; 0 where the system does not tell.
+    pub(super) fn now() -> u64 {
+        let mut time = [0_u64; 2];
+        // SAFETY: the kernel writes a `struct timespec`, two numbers of 64 bits: seconds and nanoseconds.
+        let _ = unsafe { call(CLOCK_GETTIME, [0, time.as_mut_ptr() as usize, 0, 0]) };
+        time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
     }
 
     /// A child of this process, or `None` in the child.
@@ -332,6 +353,10 @@ mod raw {
     const CLONE: usize = 56;
     #[cfg(target_arch = "aarch64")]
     const CLONE: usize = 220;
+    #[cfg(target_arch = "x86_64")]
+    const CLOCK_GETTIME: usize = 228;
+    #[cfg(target_arch = "aarch64")]
+    const CLOCK_GETTIME: usize = 113;
     #[cfg(target_arch = "x86_64")]
     const EXIT_GROUP: usize = 231;
     #[cfg(target_arch = "aarch64")]

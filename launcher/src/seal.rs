@@ -3,8 +3,9 @@
 //! A seal is written last. It is text: a header of fixed size, then one row per entry, each ended by a NUL.
 //!
 //! ```text
-//! pspf-seal 1 <identity> <tree digest> <entries> <boot>    padded with spaces to 248 bytes, then "fresh  " or
-//!                                                          "durable", newline
+//! pspf-seal 1 <identity> <tree digest> <entries> <boot>    newline
+//! <name> <version>                                         of a workenv's package; cut off or padded with spaces at
+//!                                                          248 bytes, then "fresh  " or "durable", newline
 //! f 444 <size> <mtime in ns> <path>\0        d 755 0 0 <path>\0        l 777 0 0 <path>\0
 //! ```
 
@@ -55,8 +56,9 @@ impl Seal {
     }
 
     fn parse(block: &[u8; HEADER], identity: &str, fd: OwnedFd) -> Option<Self> {
-        let (words, last) = block.split_at(FRESHNESS);
-        let words = core::str::from_utf8(words).ok()?;
+        let (head, last) = block.split_at(FRESHNESS);
+        let end = head.iter().position(|byte| *byte == b'\n')?;
+        let words = core::str::from_utf8(&head[..end]).ok()?;
         let mut words = text::pieces(words.strip_prefix("pspf-seal 1 ")?.strip_prefix(identity)?, b' ');
         if !words.next()?.is_empty() {
             return None;
@@ -115,9 +117,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins the seal of `dir`.
-    pub fn create(dir: &Dir) -> Result<Self> {
-        let fd = dir.create_file(NAME, 0o600)?;
+    /// Begins the seal of `dir`: with `OFlags::EXCL` one that must not be there yet, with `OFlags::TRUNC` in the file of
+    /// the one before, which is none from then on.
+    pub fn create(dir: &Dir, how: OFlags) -> Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = dir.open(NAME, flags | how, "cannot create")?;
         Ok(Self { fd, rows: alloc::vec![b' '; HEADER], entries: 0 })
     }
 
@@ -129,11 +133,13 @@ impl Writer {
         if self.rows.len() >= FLUSH { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the header. Only now is it a seal. Gives the file back, for locking.
-    pub fn finish(mut self, identity: &str, tree: Digest) -> Result<OwnedFd> {
+    /// Writes the header. Only now is it a seal. `package` is the name and version of whose it is, for people. Gives the
+    /// file back, for locking.
+    pub fn finish(mut self, identity: &str, tree: Digest, package: [&str; 2]) -> Result<OwnedFd> {
         self.flush()?;
         let (tree, entries) = (tree.text(), number::decimal(self.entries));
-        let words = ["pspf-seal 1 ", identity, " ", &tree, " ", &entries, " ", &boot_id(), " "];
+        let words =
+            ["pspf-seal 1 ", identity, " ", &tree, " ", &entries, " ", &boot_id(), "\n", package[0], " ", package[1]];
         self.rows = text::concat(&words).into_bytes();
         self.rows.resize(FRESHNESS, b' ');
         self.rows.extend_from_slice(FRESH);

@@ -23,6 +23,8 @@ use crate::sys::{self, Dir, Status};
 
 /// The directory in a slot that holds its files, beside the seal.
 pub const CONTENT: &str = "content";
+/// The lock of the whole store, seen from the directory of the workenvs.
+pub const STORE_LOCK: &[u8] = b"../lock";
 
 /// A slot that is in the store, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,10 +114,10 @@ impl Shared {
     /// Writes content and seal into `dir`.
     fn extract<S: Source>(&self, verified: &Verified<'_, S>, dir: &Dir) -> Result<()> {
         let content = dir.create_dir(CONTENT.as_bytes(), archive::DIRECTORY_MODE)?;
-        let mut seal = Writer::create(dir)?;
+        let mut seal = Writer::create(dir, OFlags::EXCL)?;
         let placement = Placement::Shared(self.path.clone());
         write(verified, self.index, &placement, &content, file_name(&self.path), Some(&mut seal))?;
-        seal.finish(&self.name, self.tree)?;
+        seal.finish(&self.name, self.tree, ["", ""])?;
         Ok(())
     }
 }
@@ -230,7 +232,7 @@ pub fn file_name(target: &str) -> &str {
     sys::split(pspf_core::placement::relative(target)).1
 }
 
-/// An exclusive lock that dies with its owner.
+/// A lock that dies with its owner.
 #[derive(Debug)]
 pub struct Lock {
     _fd: Option<OwnedFd>,
@@ -240,17 +242,26 @@ impl Lock {
     /// Waits for the lock of `name` in `parent`. Where the file system has no locks, goes on without: publishing is a
     /// rename that never replaces anything finished.
     pub fn exclusive(parent: &Dir, name: &str) -> Result<Self> {
-        let file = concat(&[".lock.", name]).into_bytes();
+        Self::take(parent, concat(&[".lock.", name]).as_bytes(), FlockOperation::LockExclusive)
+    }
+
+    /// Waits until nobody cleans the cache up, and keeps everybody from it: what a start found stays until its workenv
+    /// names it. Starts share this lock. `envs` is the directory of all workenvs.
+    pub fn of_store(envs: &Dir) -> Result<Self> {
+        Self::take(envs, STORE_LOCK, FlockOperation::LockShared)
+    }
+
+    fn take(parent: &Dir, file: &[u8], operation: FlockOperation) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let fd = parent.open(&file, flags, "cannot lock")?;
-            match sys::retry(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive)) {
+            let fd = parent.open(file, flags, "cannot lock")?;
+            match sys::retry(|| rustix::fs::flock(&fd, operation)) {
                 Ok(()) => {}
                 Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(Self { _fd: None }),
-                Err(errno) => return Err(parent.failed("cannot lock", &file, errno)),
+                Err(errno) => return Err(parent.failed("cannot lock", file, errno)),
             }
             // While we waited somebody may have cleaned up and others may have made a new file.
-            if is_still_there(&fd, parent, &file)? {
+            if is_still_there(&fd, parent, file)? {
                 return Ok(Self { _fd: Some(fd) });
             }
         }

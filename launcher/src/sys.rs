@@ -365,6 +365,16 @@ pub fn is_noexec(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_flags as u64 & StatVfsMountFlags::NOEXEC.bits() != 0)
 }
 
+/// Sets a file's times to now, at most once a day: they say when it was used last. That it cannot be told, as where nothing
+/// can be written, is no reason not to use it.
+pub fn mark_used(fd: BorrowedFd<'_>) {
+    let day = 24 * 60 * 60 * 1_000_000_000;
+    if Status::of(fd).is_ok_and(|stat| crate::exec::now().wrapping_sub(stat.mtime) > day) {
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let _ = rustix::fs::futimens(fd, &rustix::fs::Timestamps { last_access: now, last_modification: now });
+    }
+}
+
 /// Writes all of `bytes`.
 pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {

@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::ManuallyDrop;
 
 use pspf_core::digest::Hasher;
 use pspf_core::metadata::{Lifecycle, Metadata, SetupCommand};
@@ -12,7 +13,7 @@ use pspf_core::placement::{Placement, relative};
 use pspf_core::text::{concat, has, pieces};
 use pspf_core::{Digest, Source, Verified};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
@@ -57,7 +58,9 @@ impl<'m> Workenv<'m> {
             // Nobody else is at it once the lock is ours: what was found then is still so.
             if lock.is_none() {
                 self.check_programs_may_run(cache, &command.program)?;
-                lock = Some(store::Lock::exclusive(&cache.envs, &self.name)?);
+                let own = store::Lock::exclusive(&cache.envs, &self.name)?;
+                // Never dropped: the start itself releases both, and letting them go on every way out takes code.
+                lock = Some(ManuallyDrop::new((own, store::Lock::of_store(&cache.envs)?)));
                 continue;
             }
             #[cfg(not(feature = "std"))]
@@ -149,7 +152,9 @@ impl<'m> Workenv<'m> {
         if !seal.rows_hold(&dir)? {
             return Ok(State::Damaged);
         }
-        self.lock_shared(seal.into_fd());
+        let seal = seal.into_fd();
+        sys::mark_used(seal.as_fd());
+        self.lock_shared(seal);
         // Cleaning may have taken it away between opening and locking.
         let there = store::is_still_there(&dir, &cache.envs, self.name.as_bytes())?;
         Ok(if there { State::Whole } else { State::Missing })
@@ -176,13 +181,13 @@ impl<'m> Workenv<'m> {
         let mut built = self.lay_out(verified, plan, &dir);
         // Programs run where the app will find what they leave. Without a seal it counts as absent until they are done.
         if !plan.runs_programs {
-            built = built.and_then(|()| self.finish(plan, &dir, env));
+            built = built.and_then(|()| self.finish(plan, &dir, env, OFlags::EXCL));
         }
         let mut published = built.and_then(|()| store::publish(&cache.envs, &temporary, &self.name));
         if published.is_err() {
             let _ = cache.envs.remove(&temporary);
         } else if plan.runs_programs {
-            published = self.finish(plan, &dir, env);
+            published = self.finish(plan, &dir, env, OFlags::EXCL);
         }
         published
     }
@@ -204,9 +209,10 @@ impl<'m> Workenv<'m> {
                 parent.remove(file.as_bytes())?;
             }
         }
-        dir.remove(seal::NAME)?;
+        // Emptied, not removed: whoever runs in it has his lock on this file.
+        seal::Writer::create(&dir, OFlags::TRUNC)?;
         self.lay_out(verified, plan, &dir)?;
-        self.finish(plan, &dir, env)?;
+        self.finish(plan, &dir, env, OFlags::TRUNC)?;
         Ok(true)
     }
 
@@ -249,8 +255,8 @@ impl<'m> Workenv<'m> {
         Ok(())
     }
 
-    /// Setup commands, in their order; the seal last.
-    fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment) -> Result<()> {
+    /// Setup commands, in their order; the seal last, as [`Writer::create`](seal::Writer::create) has it.
+    fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment, how: OFlags) -> Result<()> {
         let values = self.placeholders();
         for command in &self.metadata.setup {
             match command {
@@ -277,7 +283,7 @@ impl<'m> Workenv<'m> {
                 }
             }
         }
-        let mut seal = seal::Writer::create(dir)?;
+        let mut seal = seal::Writer::create(dir, how)?;
         for (i, path) in plan.sealed.iter().enumerate() {
             match dir.stat_target(path.as_bytes()) {
                 // The command may name a file that the app has yet to write, and a setup program remove what was
@@ -286,7 +292,8 @@ impl<'m> Workenv<'m> {
                 stat => seal.row(path, &stat?)?,
             }
         }
-        let seal = seal.finish(&self.name, Digest([0; 32]))?;
+        let package = [&*self.metadata.name, &*self.metadata.version];
+        let seal = seal.finish(&self.name, Digest([0; 32]), package)?;
         self.lock_shared(seal);
         Ok(())
     }
