@@ -144,20 +144,22 @@ impl<'m> Workenv<'m> {
             // One whose setup did not come to its end is no reason to mistrust the slots.
             return Ok(if plan.runs_programs { State::Missing } else { State::Damaged });
         };
-        for slot in &plan.shared {
-            if !slot.is_intact(&cache.slots, Check::Seal)? {
-                return Ok(State::Damaged);
-            }
-        }
         if !seal.rows_hold(&dir)? {
             return Ok(State::Damaged);
         }
         let seal = seal.into_fd();
         sys::mark_used(seal.as_fd());
         self.lock_shared(seal);
-        // Cleaning may have taken it away between opening and locking.
-        let there = store::is_still_there(&dir, &cache.envs, self.name.as_bytes())?;
-        Ok(if there { State::Whole } else { State::Missing })
+        // From now on nobody takes it away, or a slot that it has a link to; before the lock was ours somebody may have.
+        if !store::is_still_there(&dir, &cache.envs, self.name.as_bytes())? {
+            return Ok(State::Missing);
+        }
+        for slot in &plan.shared {
+            if !slot.is_intact(&cache.slots, Check::Seal)? {
+                return Ok(State::Damaged);
+            }
+        }
+        Ok(State::Whole)
     }
 
     /// Says that the workenv is in use, where the file system has locks.
