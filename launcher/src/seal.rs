@@ -95,6 +95,41 @@ impl Seal {
         }
     }
 
+    /// Every row's path, and whether the entry in `dir` still is as the row says.
+    #[cfg(feature = "std")]
+    pub fn rows(&self, dir: &Dir) -> Result<Vec<(String, bool)>> {
+        let text = self.read(dir)?;
+        let rows = text.get(HEADER..).unwrap_or_default().split(|byte| *byte == 0).filter(|row| !row.is_empty());
+        Ok(rows.map(|row| (String::from_utf8_lossy(path_of(row)).into_owned(), row_holds(row, dir))).collect())
+    }
+
+    /// Name and version of a workenv's package, cut off where they are long; `None` in a slot's seal.
+    #[cfg(feature = "std")]
+    pub fn package(&self, dir: &Dir) -> Result<Option<String>> {
+        let text = self.read(dir)?;
+        let head = text.get(..FRESHNESS).unwrap_or_default();
+        let package = head.split(|byte| *byte == b'\n').nth(1).unwrap_or_default().trim_ascii();
+        let package = String::from_utf8_lossy(package);
+        // The last character may have been cut in two.
+        let package = package.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        Ok((!package.is_empty()).then(|| package.into()))
+    }
+
+    #[cfg(feature = "std")]
+    fn read(&self, dir: &Dir) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        loop {
+            let start = text.len();
+            text.resize(start + FLUSH, 0);
+            let read = sys::read_at(self.fd.as_fd(), start as u64, &mut text[start..])
+                .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
+            text.truncate(start + read);
+            if read == 0 {
+                return Ok(text);
+            }
+        }
+    }
+
     /// Writes into the seal in `dir` that its content was read back.
     pub fn settle(dir: &Dir) -> Result<()> {
         let fd = dir.open(NAME, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, "cannot open")?;
@@ -163,6 +198,12 @@ fn row_holds(expected: &[u8], dir: &Dir) -> bool {
     let is_link = expected.starts_with('l');
     let stat = if is_link { dir.stat(path.as_bytes()) } else { dir.stat_target(path.as_bytes()) };
     stat.is_ok_and(|stat| row(path, &stat) == expected)
+}
+
+/// The path at the end of a row.
+#[cfg(feature = "std")]
+fn path_of(row: &[u8]) -> &[u8] {
+    row.splitn(5, |byte| *byte == b' ').nth(4).unwrap_or_default()
 }
 
 /// The row of an entry with this status.

@@ -6,6 +6,7 @@
 //!
 //! package_file ──> inspect, extract, run: what is done with a finished package
 //! trust ──> run, verify: whose packages may run here
+//! workenvs: what packages have extracted on this machine, and how it goes away
 //! ```
 
 pub mod error;
@@ -27,5 +28,6 @@ pub mod python;
 pub mod run;
 pub mod slots;
 pub mod trust;
+pub mod workenvs;
 
 pub use error::{Error, Kind, Result};

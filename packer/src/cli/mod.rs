@@ -9,6 +9,7 @@ mod progress;
 mod run;
 mod trust;
 mod verify;
+mod workenv;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     Trust(trust::Args),
     /// What this machine demands of packages
     Policy(policy::Args),
+    /// See what packages have extracted on this machine, and clean it up
+    Workenv(workenv::Args),
 }
 
 /// How much comes out of a slot of another builder's package.
@@ -107,6 +110,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Run(args) => run::run(args),
         Command::Trust(args) => trust::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Workenv(args) => workenv::run(&args),
     }
 }
 

@@ -13,6 +13,7 @@ mod reference;
 mod scratch;
 mod signed;
 pub mod victim;
+mod versions;
 
 pub use app::App;
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};
@@ -24,6 +25,7 @@ pub use process::{Finish, Finished};
 pub use reference::{Builder, Launcher, Reference, at_home};
 pub use scratch::{Scratch, snapshot};
 pub use signed::{Signed, User, key_id, succession};
+pub use versions::{Versions, Waiting};
 
 use std::io::Write as _;
 use std::path::PathBuf;
