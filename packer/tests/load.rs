@@ -212,12 +212,13 @@ fn when_the_one_who_extracts_is_killed_the_one_who_waits_goes_on() {
             versions.workenv(&["clean"]).exits(0);
             continue;
         }
-        let next = versions.start(1).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let waits = || {
+        let mut next = versions.start(1).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let waits = |pid: u32| {
             let locks = fs::read_to_string("/proc/locks").unwrap();
-            locks.lines().any(|line| line.contains("-> ") && line.split(' ').any(|word| word == next.id().to_string()))
+            locks.lines().any(|line| line.contains("-> ") && line.split(' ').any(|word| word == pid.to_string()))
         };
-        while !waits() {
+        while !waits(next.id()) {
+            assert!(next.try_wait().unwrap().is_none(), "it did not wait");
             std::thread::sleep(Duration::from_millis(1));
         }
         leader.kill().unwrap();

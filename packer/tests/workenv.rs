@@ -338,13 +338,14 @@ fn a_first_start_waits_for_who_cleans_up() {
     fs::set_permissions(versions.cache(), fs::Permissions::from_mode(0o700)).unwrap();
     let lock = File::create(versions.cache().join("v1/lock")).unwrap();
     lock.lock().unwrap();
-    let waiting = versions.start(1).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let is_blocked = || {
-        fs::read_to_string("/proc/locks").unwrap().lines().any(|line| {
-            line.contains("-> FLOCK") && line.split_whitespace().any(|word| word == waiting.id().to_string())
-        })
+    let mut waiting = versions.start(1).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let is_blocked = |pid: u32| {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let of = pid.to_string();
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.split_whitespace().any(|word| word == of))
     };
-    while !is_blocked() {
+    while !is_blocked(waiting.id()) {
+        assert!(waiting.try_wait().unwrap().is_none(), "it did not wait");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(common::slots(&versions.cache()).is_empty() && common::envs(&versions.cache()).is_empty());
