@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what packages and the packer cost, side by side with what they stand in for.
 //!
 //! ```text
+//! load       many starts at once: `cargo xtask load`
 //! machine    what the numbers depend on
 //! packages   what is started: an empty package, one with a tiny program, one with hello-cli's slots, the reference's
 //! process    posix_spawn, wait4: time, processor time and peak memory of one run
@@ -8,6 +9,7 @@
 //! report     Markdown
 //! ```
 
+mod load;
 mod machine;
 mod packages;
 mod process;
@@ -36,6 +38,8 @@ struct Options {
     quick: bool,
     /// The environment that flavorpack is installed in, to compare with it.
     peers: Option<PathBuf>,
+    /// Many starts at once, in place of everything else; written to benches/RESULTS-load.md.
+    load: bool,
     /// The interpreter to pack; its prefix has to be its own.
     python: Option<PathBuf>,
 }
@@ -58,9 +62,10 @@ fn options() -> Result<Options> {
         match arg.to_str() {
             Some("--write") => options.write = true,
             Some("--quick") => options.quick = true,
+            Some("--load") => options.load = true,
             Some("--peers") => options.peers = Some(value()?),
             Some("--python") => options.python = Some(value()?),
-            _ => bail!("bench does not know {arg:?}; it takes --write, --quick, --peers DIR and --python FILE"),
+            _ => bail!("bench does not know {arg:?}; it takes --write, --quick, --load, --peers DIR and --python FILE"),
         }
     }
     Ok(options)
@@ -69,22 +74,28 @@ fn options() -> Result<Options> {
 fn run(options: &Options) -> Result<()> {
     ctrlc::set_handler(|| process::STOPPED.store(true, Ordering::Relaxed))?;
     let bench = Bench::new(options)?;
-    let mut report = Report::new(&options.command(), &bench.memory.kind, &bench.disk.kind);
-    let project = Project::new(&bench, options)?;
-    sizes(&project, &mut report)?;
-    starts(&bench, options, &mut report)?;
-    hello(&bench, &project, &mut report)?;
-    extraction(&bench, &project, &mut report)?;
-    // Last: it deletes thousands of files, and ext4 then looks for new inodes for minutes.
-    tool(&bench, &project, &mut report)?;
-    let text = report.finish();
+    let (text, name) =
+        if options.load { (load::run(&bench)?, "RESULTS-load.md") } else { (costs(&bench, options)?, "RESULTS.md") };
     print!("{text}");
     if options.write {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("wrote benches/RESULTS.md");
+        eprintln!("wrote benches/{name}");
     }
     Ok(())
+}
+
+/// What one start costs, and what packing does.
+fn costs(bench: &Bench, options: &Options) -> Result<String> {
+    let mut report = Report::new(&options.command(), &bench.memory.kind, &bench.disk.kind);
+    let project = Project::new(bench, options)?;
+    sizes(&project, &mut report)?;
+    starts(bench, options, &mut report)?;
+    hello(bench, &project, &mut report)?;
+    extraction(bench, &project, &mut report)?;
+    // Last: it deletes thousands of files, and ext4 then looks for new inodes for minutes.
+    tool(bench, &project, &mut report)?;
+    Ok(report.finish())
 }
 
 impl Options {

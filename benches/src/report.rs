@@ -17,8 +17,9 @@ impl Report {
     /// Begins with what the numbers are and where they were taken.
     pub(crate) fn new(command: &str, cache: &str, disk: &str) -> Self {
         let date = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-        let mut text = String::from(
-            "# Numbers\n\nWritten by `cargo xtask bench --write`. Machines differ, and differ from hour to hour: what carries over is the\n\
+        let task = command.split(' ').take(3).collect::<Vec<_>>().join(" ");
+        let mut text = format!(
+            "# Numbers\n\nWritten by `{task} --write`. Machines differ, and differ from hour to hour: what carries over is the\n\
              ratio of two things that took turns in one sitting, not the time of one.\n\n",
         );
         let facts = [
@@ -116,7 +117,7 @@ fn spread(series: &Series) -> String {
 }
 
 /// Three digits and a unit.
-fn time(duration: Duration) -> String {
+pub(crate) fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     let (value, unit) = match micros {
         ..1e3 => (micros, "us"),

@@ -4,6 +4,7 @@ mod attacks;
 mod bench;
 mod fuzz;
 mod install;
+mod load;
 mod project;
 mod size;
 mod steps;
@@ -45,6 +46,14 @@ const TASKS: &[Task] = &[
                --write also puts them into benches/RESULTS.md; --quick takes a tenth of the rounds.\n\
                --peers compares with the reference, which `test --install` has installed.\n\
                --python names the interpreter to pack, when python3 cannot be.",
+    },
+    Task {
+        name: "load",
+        run: load::run,
+        usage: "load [--write] [--quick]",
+        help: "Start 2 to 500 packages at once, of one version and of two, also while `packer workenv gc` removes what it can, and\n\
+               kill one that extracts: failures, extractions, times, memory. Fails when a slot is extracted twice.\n\
+               --write also puts them into benches/RESULTS-load.md; --quick takes a tenth of the rounds where there are rounds.",
     },
     Task {
         name: "tamper",
