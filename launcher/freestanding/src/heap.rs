@@ -84,7 +84,7 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: the block is a whole mapping of the old size, and its owner uses only the result from now
                 // on. On failure the old mapping is untouched, as `realloc` has to leave it.
                 let moved = unsafe { mremap(block.cast(), old.size(), new.size(), MremapFlags::MAYMOVE) };
-                moved.map_or(ptr::null_mut(), |moved| moved.cast())
+                moved.map_or_else(|_| exhausted(), |moved| moved.cast())
             }
             _ => {
                 // SAFETY: the new size is not zero: the caller promises it.
@@ -178,7 +178,7 @@ struct Free {
 }
 
 impl Lists {
-    /// A block of `class`, or null when the system has no more memory.
+    /// A block of `class`, or null when there is none to be had.
     fn take(&mut self, class: usize) -> *mut u8 {
         // `get` rather than an index: a class is always in range, and a panic in here could not report itself.
         let Some(first) = self.free.get_mut(class) else { return ptr::null_mut() };
@@ -218,13 +218,31 @@ impl Lists {
     }
 }
 
-/// A new mapping of `size` bytes, all zero, or null.
+/// A new mapping of `size` bytes, all zero; what [`exhausted`] gives where there is none to be had.
 fn map(size: usize) -> *mut u8 {
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing that exists.
     let mapping =
         unsafe { mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
-    mapping.map_or(ptr::null_mut(), |mapping| mapping.cast())
+    mapping.map_or_else(|_| exhausted(), |mapping| mapping.cast())
 }
+
+/// The system has no more memory, and nobody in this program goes on without: that is told here, where it is known.
+#[cfg(not(test))]
+#[cold]
+fn exhausted() -> *mut u8 {
+    crate::panic::write(b"pspf: out of memory\n");
+    crate::exit(EXIT_REFUSED)
+}
+
+/// Tests have an allocator of their own, and go on.
+#[cfg(test)]
+fn exhausted() -> *mut u8 {
+    ptr::null_mut()
+}
+
+/// The exit code where the operating system refused something (docs/format.md, section 4.7).
+#[cfg(not(test))]
+const EXIT_REFUSED: i32 = 106;
 
 #[cfg(test)]
 mod tests {

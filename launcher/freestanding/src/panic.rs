@@ -39,7 +39,7 @@ fn report(info: &PanicInfo<'_>) {
 }
 
 /// One write, so that the line stays whole. If it fails there is nobody left to tell.
-fn write(line: &[u8]) {
+pub(crate) fn write(line: &[u8]) {
     // SAFETY: file descriptor 2 is borrowed for one call; were it closed, the kernel would answer EBADF.
     _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, line);
 }

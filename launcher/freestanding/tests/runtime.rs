@@ -44,11 +44,10 @@ fn a_panic_inside_the_core_library_says_where_too() {
 }
 
 #[test]
-fn running_out_of_memory_is_an_internal_error_not_a_crash() {
+fn running_out_of_memory_is_told_and_neither_an_internal_error_nor_a_crash() {
     let output = selfcheck(&["exhaust"]);
-    let message = text(&output.stderr);
-    assert!(message.starts_with("pspf: internal error at "), "{message}");
-    assert_eq!((output.status.code(), output.status.signal()), (Some(101), None));
+    assert_eq!(text(&output.stderr), "pspf: out of memory\n");
+    assert_eq!((output.status.code(), output.status.signal()), (Some(106), None));
 }
 
 #[test]
