@@ -79,8 +79,7 @@ impl Shared {
         let (temporary, dir) = temporary_dir(slots, &self.name)?;
         let published = self.extract(verified, &dir).and_then(|()| publish(slots, &temporary, &self.name));
         if published.is_err() {
-            // What cannot be removed is in nobody's way; the next holder of the lock sweeps it.
-            let _ = slots.remove(&temporary);
+            delete(slots, &temporary);
         }
         drop(lock);
         published
@@ -182,8 +181,7 @@ pub fn discard(parent: &Dir, name: &str) -> Result<()> {
         let trash = beside(".trash.", name, attempt);
         match parent.rename(name.as_bytes(), &trash) {
             Ok(()) => {
-                // What cannot be deleted now is swept later.
-                let _ = parent.remove(&trash);
+                delete(parent, &trash);
                 return Ok(());
             }
             Err(Errno::NOENT) => return Ok(()),
@@ -203,9 +201,18 @@ pub fn sweep(parent: &Dir, name: &str) -> Result<()> {
 #[inline(never)]
 fn sweep_all(parent: &Dir, prefix: &str) -> Result<()> {
     for left in parent.names(prefix.as_bytes())? {
-        let _ = parent.remove(&left);
+        delete(parent, &left);
     }
     Ok(())
+}
+
+/// Deletes what is of no use to anybody, at the second attempt if the first one fails. What cannot be deleted is in nobody's
+/// way; the next holder of the lock sweeps it.
+#[inline(never)]
+pub fn delete(parent: &Dir, name: &[u8]) {
+    if parent.remove(name).is_err() {
+        let _ = parent.remove(name);
+    }
 }
 
 /// A new directory beside the place of `name`.

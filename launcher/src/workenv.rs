@@ -187,7 +187,7 @@ impl<'m> Workenv<'m> {
         }
         let mut published = built.and_then(|()| store::publish(&cache.envs, &temporary, &self.name));
         if published.is_err() {
-            let _ = cache.envs.remove(&temporary);
+            store::delete(&cache.envs, &temporary);
         } else if plan.runs_programs {
             published = self.finish(plan, &dir, env, OFlags::EXCL);
         }
