@@ -69,7 +69,7 @@ impl Cache {
         let path = join(base, below);
         let root = match kind {
             Base::Home => open_below(base, below)?,
-            Base::Anywhere => open_or_make(&path, 0o700)?,
+            Base::Anywhere => open_or_make(&path, 0o700, Making::NotForOthers)?,
         };
         Self::open_in(&root, path)
     }
@@ -78,7 +78,7 @@ impl Cache {
         if !path.starts_with(b"/") {
             return Err(Error::refused(path, otherwise, "set it to a path that begins with /"));
         }
-        let root = open_or_make(path, 0o700)?;
+        let root = open_or_make(path, 0o700, Making::Anywhere)?;
         let stat = root.own_stat()?;
         if stat.mode & STICKY != 0 && stat.mode & 0o022 != 0 && (stat.is_own() || stat.uid == 0) {
             // Others may write here, but not rename or remove what is ours.
@@ -90,6 +90,7 @@ impl Cache {
 
     fn open_in(root: &Dir, path: Vec<u8>) -> Result<Self> {
         check_own(root, &path)?;
+        check_writers(root, &path)?;
         let version = own_dir(root, b"v1", &path)?;
         Ok(Self { slots: own_dir(&version, b"slots", &path)?, envs: own_dir(&version, b"envs", &path)?, path })
     }
@@ -117,17 +118,28 @@ fn open_below(path: &[u8], below: &[u8]) -> Result<Dir> {
         return Err(Error::refused(path, "belongs to somebody else", ELSEWHERE));
     }
     check_writers(&home, path)?;
-    descend(home, below, path)
+    descend(home, below)
 }
 
-/// A directory that everybody may write to, and rename in, could be exchanged under our feet.
+/// Below a directory that everybody may write to, and rename in, ours could be exchanged under our feet.
 fn check_writers(dir: &Dir, path: &[u8]) -> Result<()> {
-    let mode = dir.own_stat()?.mode;
-    if mode & 0o002 != 0 && mode & STICKY == 0 {
-        let hint = "chmod o-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
-        return Err(Error::refused(path, "can be written to by everybody", hint));
+    let (mut up, mut below) = (b".".to_vec(), (0, 0));
+    loop {
+        let stat = match dir.stat(&up) {
+            // What may be passed through but not looked at (SELinux).
+            Err(error) if error.errno() == Some(Errno::ACCESS) => return Ok(()),
+            stat => stat?,
+        };
+        if stat.id == below {
+            return Ok(());
+        }
+        if stat.mode & (0o002 | STICKY) == 0o002 {
+            let hint = "chmod o-w DIRECTORY, or set PSPF_CACHE_DIR to a directory of your own";
+            return Err(Error::refused(path, "or a directory above it can be written to by everybody", hint));
+        }
+        below = stat.id;
+        up.extend_from_slice(b"/..");
     }
-    Ok(())
 }
 
 /// Our own directory: nobody else's, and nobody else may write to it.
@@ -149,8 +161,8 @@ fn own_dir(parent: &Dir, name: &[u8], path: &[u8]) -> Result<Dir> {
     Ok(dir)
 }
 
-/// Makes and opens the directories of `below` in `base`, following no link in the last one. `path` is for errors.
-fn descend(base: Dir, below: &[u8], path: &[u8]) -> Result<Dir> {
+/// Makes and opens the directories of `below` in `base`, following no link in the last one.
+fn descend(base: Dir, below: &[u8]) -> Result<Dir> {
     let mut dir = base;
     let mut rest = below.split(|byte| *byte == b'/').peekable();
     while let Some(name) = rest.next() {
@@ -161,7 +173,6 @@ fn descend(base: Dir, below: &[u8], path: &[u8]) -> Result<Dir> {
             }
             other => other?,
         };
-        check_writers(&dir, path)?;
     }
     Ok(dir)
 }
@@ -174,17 +185,29 @@ fn follow_own_link(dir: &Dir, name: &[u8]) -> Result<Dir> {
     dir.open_linked(name)
 }
 
+/// Where missing directories are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    /// Wherever this process may.
+    Anywhere,
+    /// By root only in its own: with sudo the variables may be those of a user, in whose directories it makes nothing.
+    NotForOthers,
+}
+
 /// Opens a directory that the user named by a path with a slash, and makes what is missing of it with this mode.
-pub fn open_or_make(path: &[u8], mode: u16) -> Result<Dir> {
+pub fn open_or_make(path: &[u8], mode: u16, making: Making) -> Result<Dir> {
     match Dir::open_path(path) {
         Err(error) if error.errno() == Some(Errno::NOENT) => {}
         other => return other,
     }
     let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
-    let (parent, name) = (&path[..end.max(1)], &path[end + 1..]);
-    let parent = open_or_make(parent, mode)?;
+    let (above, name) = (&path[..end.max(1)], &path[end + 1..]);
+    let parent = open_or_make(above, mode, making)?;
     if name.is_empty() {
         return Ok(parent);
+    }
+    if making == Making::NotForOthers && rustix::process::geteuid().is_root() && !parent.own_stat()?.is_own() {
+        return Err(Error::refused(above, "belongs to somebody else", ELSEWHERE));
     }
     parent.ensure_dir(name, mode)?;
     Dir::open_path(path)

@@ -12,7 +12,7 @@ use pspf_core::verify::Grade;
 use pspf_core::{Source, Verified};
 use rustix::io::Errno;
 
-use crate::cache::open_or_make;
+use crate::cache::{Making, open_or_make};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store;
@@ -156,7 +156,7 @@ fn extract<S: Source>(verified: &Verified<'_, S>, number: &[u8], directory: &[u8
         name => name,
     };
     let directory = if directory.starts_with(b"/") { directory.to_vec() } else { sys::join(b".", directory) };
-    let to = open_or_make(&directory, 0o755)?;
+    let to = open_or_make(&directory, 0o755, Making::Anywhere)?;
     // Whole or not at all: what is moved to where it belongs has been compared with what was signed.
     let (temporary, from) = store::temporary_dir(&to, "slot")?;
     let written = store::write(verified, index, placement, &from, name, None).and_then(|()| move_all(&from, &to));

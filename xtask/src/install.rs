@@ -23,6 +23,8 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("tar", "tar", CODEC),
     ("xz", "xz-utils", CODEC),
     ("zstd", "zstd", CODEC),
+    ("setcap", "libcap2-bin", "a package with file capabilities has to refuse its start"),
+    ("strace", "strace", "system calls of a start are made to fail, one after the other"),
     ("unshare", "util-linux", "disks that are full or read-only are mounted for one child process alone"),
     ("mount", "mount", "disks that are full or read-only are mounted for one child process alone"),
 ];

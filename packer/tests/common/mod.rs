@@ -5,17 +5,21 @@
 mod app;
 pub mod attacks;
 pub mod forge;
+mod cache;
 mod host;
 mod mounts;
 mod package;
 mod process;
 mod reference;
+mod report;
 mod scratch;
 mod signed;
 pub mod victim;
 mod versions;
+mod upgrade;
 
 pub use app::App;
+pub use cache::{boot_again, contents, difference, leftovers};
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};
 pub use mounts::{Mount, on_a_tmpfs};
 pub use package::{
@@ -23,9 +27,11 @@ pub use package::{
 };
 pub use process::{Finish, Finished};
 pub use reference::{Builder, Launcher, Reference, at_home};
-pub use scratch::{Scratch, snapshot};
+pub use report::{is_full, record};
+pub use scratch::{Scratch, remove, snapshot, walk};
 pub use signed::{Signed, User, key_id, succession};
 pub use versions::{Versions, Waiting};
+pub use upgrade::{Kind, output, pack_versions, package, start};
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -74,4 +80,18 @@ pub fn is_root() -> bool {
 /// Succeeds as root.
 pub fn require_root() -> Option<()> {
     require(is_root().then_some(()).ok_or_else(|| "only root can start a program as somebody else".into()))
+}
+
+/// Succeeds where system calls of other processes can be made to fail.
+pub fn require_strace() -> Option<()> {
+    let mut trial = std::process::Command::new("strace");
+    trial.args(["-f", "-qq", "-b", "execve", "-o", "/dev/null", "-e", "inject=openat:error=EIO:when=1000", "true"]);
+    let works = match trial.stdin(std::process::Stdio::null()).output() {
+        Err(error) => Err(format!("strace does not start ({error}); cargo xtask test --install gets it")),
+        Ok(output) if !output.status.success() => {
+            Err(format!("strace may trace nothing here: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        }
+        Ok(_) => Ok(()),
+    };
+    require(works)
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// An empty directory that every user may enter, removed with everything in it when dropped.
 pub struct Scratch(PathBuf);
@@ -12,6 +13,22 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("pspf-test-").tempdir().expect("a temporary directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self(directory.keep())
+    }
+
+    /// As [`new`](Self::new), where files never reach a disk if there is such a place that runs programs: for tests of
+    /// many thousand files.
+    pub fn in_memory() -> Self {
+        let memory = tempfile::Builder::new().prefix("pspf-test-").tempdir_in("/dev/shm");
+        let Ok(directory) = memory else { return Self::new() };
+        let program = directory.path().join("program");
+        // Written by another process: what is open for writing here cannot be executed.
+        let runs = Command::new("cp").arg("/bin/true").arg(&program).status().is_ok_and(|copied| copied.success())
+            && Command::new(&program).status().is_ok_and(|ended| ended.success());
+        if !runs || fs::remove_file(&program).is_err() {
+            return Self::new();
+        }
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         Self(directory.keep())
     }
@@ -45,7 +62,7 @@ impl Drop for Scratch {
 }
 
 /// Removes a tree whose directories may be read-only.
-pub(super) fn remove(root: &Path) {
+pub fn remove(root: &Path) {
     for (path, metadata) in walk(root) {
         if metadata.is_dir() {
             let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o700));
@@ -66,7 +83,7 @@ pub fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// All entries below `root`, and `root`, parents first. Links are not followed; what vanishes meanwhile is left out.
-pub(super) fn walk(root: &Path) -> Vec<(PathBuf, fs::Metadata)> {
+pub fn walk(root: &Path) -> Vec<(PathBuf, fs::Metadata)> {
     let mut found = Vec::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(path) = open.pop() {
