@@ -80,7 +80,7 @@ impl Seal {
                 .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
             let mut rest = &block[..read];
             while let Some(size) = rest.iter().position(|byte| *byte == 0) {
-                if !row_holds(&rest[..size], dir) {
+                if !row_holds(&rest[..size], dir)? {
                     return Ok(false);
                 }
                 rest = &rest[size + 1..];
@@ -190,14 +190,20 @@ impl Writer {
     }
 }
 
-/// True when the entry of this row would get the same one now.
-fn row_holds(expected: &[u8], dir: &Dir) -> bool {
-    let Ok(expected) = core::str::from_utf8(expected) else { return false };
+/// True when the entry of this row would get the same one now. An error that says nothing of the entry is no damage.
+fn row_holds(expected: &[u8], dir: &Dir) -> Result<bool> {
+    let Ok(expected) = core::str::from_utf8(expected) else { return Ok(false) };
     let path = (0..4).try_fold(expected, |rest, _| text::split_once(rest, b' ').map(|(_, rest)| rest));
     let path = path.unwrap_or_default();
     let is_link = expected.starts_with('l');
     let stat = if is_link { dir.stat(path.as_bytes()) } else { dir.stat_target(path.as_bytes()) };
-    stat.is_ok_and(|stat| row(path, &stat) == expected)
+    match stat {
+        Ok(stat) => Ok(row(path, &stat) == expected),
+        Err(error) => match error.errno() {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 /// The path at the end of a row.

@@ -70,6 +70,10 @@ impl<'m> Workenv<'m> {
             }
             #[cfg(not(feature = "std"))]
             exec::wait(ahead);
+            // Over slots that are healed it may be whole: then what the app or its user added to it stays.
+            if self.state(cache, &plan)? == State::Whole {
+                return Ok(());
+            }
             store::sweep(&cache.envs, &self.name)?;
             return self.build(verified, cache, &plan, &command.env);
         }
