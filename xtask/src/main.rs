@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod faults;
 mod fuzz;
 mod install;
 mod load;
@@ -68,6 +69,20 @@ const TASKS: &[Task] = &[
         usage: "attacks [--write]",
         help: "Attack packages of packer's and of the reference, which `test --install` has installed, and show what\n\
                became of them; fail when one of ours does what it must not. --write puts the table into docs/trust.md.",
+    },
+    Task {
+        name: "faults",
+        run: faults::run,
+        usage: "faults [--write]",
+        help: "Make every system call of first, later, upgrading and healing starts fail in every way, and kill each there;\n\
+               the next start has to be right. --write puts the counts into benches/RESULTS-faults.md.",
+    },
+    Task {
+        name: "soak",
+        run: faults::soak,
+        usage: "soak [--cycles N] [--write]",
+        help: "Kill starts at random moments, 100000 times in one cache; the next start has to be right.\n\
+               --write puts the counts into benches/RESULTS-faults.md.",
     },
     Task {
         name: "fuzz",
