@@ -23,6 +23,9 @@ use crate::sys::{self, Dir, Status};
 /// The seal's name in its directory.
 pub const NAME: &[u8] = b".seal";
 
+/// What a seal is called while it is written.
+pub const UNFINISHED: &[u8] = b".seal.new";
+
 /// A seal that names what it should.
 #[derive(Debug)]
 pub struct Seal {
@@ -152,11 +155,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins the seal of `dir`: with `OFlags::EXCL` one that must not be there yet, with `OFlags::TRUNC` in the file of
-    /// the one before, which is none from then on.
-    pub fn create(dir: &Dir, how: OFlags) -> Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = dir.open(NAME, flags | how, "cannot create")?;
+    /// Begins the seal of `dir`; one that is there stays until this one is whole.
+    pub fn create(dir: &Dir) -> Result<Self> {
+        let fd = dir.create_file(UNFINISHED, 0o600)?;
         Ok(Self { fd, rows: alloc::vec![b' '; HEADER], entries: 0 })
     }
 
@@ -168,9 +169,9 @@ impl Writer {
         if self.rows.len() >= FLUSH { self.flush() } else { Ok(()) }
     }
 
-    /// Writes the header. Only now is it a seal. `package` is the name and version of whose it is, for people. Gives the
-    /// file back, for locking.
-    pub fn finish(mut self, identity: &str, tree: Digest, package: [&str; 2]) -> Result<OwnedFd> {
+    /// Writes the header, and puts the seal into its place in `dir`. Only now is it one. `package` is the name and version of
+    /// whose it is, for people. Gives the file back, for locking.
+    pub fn finish(mut self, dir: &Dir, identity: &str, tree: Digest, package: [&str; 2]) -> Result<OwnedFd> {
         self.flush()?;
         let (tree, entries) = (tree.text(), number::decimal(self.entries));
         let words =
@@ -180,6 +181,7 @@ impl Writer {
         self.rows.extend_from_slice(FRESH);
         rustix::fs::seek(&self.fd, SeekFrom::Start(0)).map_err(failed)?;
         self.flush()?;
+        dir.told("cannot publish", NAME, dir.rename(UNFINISHED, NAME))?;
         Ok(self.fd)
     }
 

@@ -113,10 +113,10 @@ impl Shared {
     /// Writes content and seal into `dir`.
     fn extract<S: Source>(&self, verified: &Verified<'_, S>, dir: &Dir) -> Result<()> {
         let content = dir.create_dir(CONTENT.as_bytes(), archive::DIRECTORY_MODE)?;
-        let mut seal = Writer::create(dir, OFlags::EXCL)?;
+        let mut seal = Writer::create(dir)?;
         let placement = Placement::Shared(self.path.clone());
         write(verified, self.index, &placement, &content, file_name(&self.path), Some(&mut seal))?;
-        seal.finish(&self.name, self.tree, ["", ""])?;
+        seal.finish(dir, &self.name, self.tree, ["", ""])?;
         Ok(())
     }
 }

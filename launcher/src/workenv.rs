@@ -13,7 +13,7 @@ use pspf_core::placement::{Placement, relative};
 use pspf_core::text::{concat, has, pieces};
 use pspf_core::{Digest, Source, Verified};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::FlockOperation;
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
@@ -187,13 +187,13 @@ impl<'m> Workenv<'m> {
         let mut built = self.lay_out(verified, plan, &dir);
         // Programs run where the app will find what they leave. Without a seal it counts as absent until they are done.
         if !plan.runs_programs {
-            built = built.and_then(|()| self.finish(plan, &dir, env, OFlags::EXCL));
+            built = built.and_then(|()| self.finish(plan, &dir, env));
         }
         let mut published = built.and_then(|()| store::publish(&cache.envs, &temporary, &self.name));
         if published.is_err() {
             store::delete(&cache.envs, &temporary);
         } else if plan.runs_programs {
-            published = self.finish(plan, &dir, env, OFlags::EXCL);
+            published = self.finish(plan, &dir, env);
         }
         published
     }
@@ -215,10 +215,10 @@ impl<'m> Workenv<'m> {
                 parent.remove(file.as_bytes())?;
             }
         }
-        // Emptied, not removed: whoever runs in it has his lock on this file.
-        seal::Writer::create(&dir, OFlags::TRUNC)?;
+        // The old one stays until there is a new one: should this be the end, the next start mends it, too.
+        dir.remove(seal::UNFINISHED)?;
         self.lay_out(verified, plan, &dir)?;
-        self.finish(plan, &dir, env, OFlags::TRUNC)?;
+        self.finish(plan, &dir, env)?;
         Ok(true)
     }
 
@@ -262,7 +262,7 @@ impl<'m> Workenv<'m> {
     }
 
     /// Setup commands, in their order; the seal last, as [`Writer::create`](seal::Writer::create) has it.
-    fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment, how: OFlags) -> Result<()> {
+    fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment) -> Result<()> {
         let values = self.placeholders();
         for command in &self.metadata.setup {
             match command {
@@ -289,7 +289,7 @@ impl<'m> Workenv<'m> {
                 }
             }
         }
-        let mut seal = seal::Writer::create(dir, how)?;
+        let mut seal = seal::Writer::create(dir)?;
         for (i, path) in plan.sealed.iter().enumerate() {
             match dir.stat_target(path.as_bytes()) {
                 // The command may name a file that the app has yet to write, and a setup program remove what was
@@ -299,7 +299,7 @@ impl<'m> Workenv<'m> {
             }
         }
         let package = [&*self.metadata.name, &*self.metadata.version];
-        let seal = seal.finish(&self.name, Digest([0; 32]), package)?;
+        let seal = seal.finish(dir, &self.name, Digest([0; 32]), package)?;
         self.lock_shared(seal);
         Ok(())
     }

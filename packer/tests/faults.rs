@@ -101,6 +101,22 @@ fn a_start_that_heals_slots_and_mends_their_workenv() {
 }
 
 #[test]
+fn a_start_that_mends_a_workenv_in_which_the_app_wrote() {
+    sweep(&Scenario {
+        name: "start after damage to a workenv",
+        kind: Kind::Shared,
+        prepare: |place| {
+            place.start("1").succeed();
+            place.leave_something_in_the_workenv();
+            fs::remove_file(common::env_of(&place.cache()).join("etc/conf")).unwrap();
+        },
+        faulty: |place| place.start("1"),
+        after: |place| vec![place.start("1")],
+        actions: FAULTS,
+    });
+}
+
+#[test]
 fn a_start_that_makes_a_damaged_workenv_anew() {
     sweep(&Scenario {
         name: "start after damage to a private workenv",
