@@ -1,9 +1,10 @@
-//! Starts that are killed at random moments, thousands of times in one cache: the next start is right every time.
+//! Starts that are killed at random moments, in caches that are kept: the next start is right every time.
 //!
 //! Each cycle begins with one of the situations in which a start has something to write, starts one to three packages at
 //! once, and kills them. Then each version is started in peace, and the whole cache is looked at.
 //!
-//! `PSPF_TEST_CYCLES` is the number of cycles (`cargo xtask soak`), 200 if not given; `PSPF_TEST_SEED` repeats a run.
+//! `PSPF_TEST_CYCLES` is the number of cycles (`cargo xtask soak`), 200 if not given; `PSPF_TEST_SEED` makes the
+//! same choices again.
 //! `PSPF_TEST_REPORT` names the file whose section about them is written anew (benches/RESULTS-faults.md).
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -16,6 +17,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Finish as _, Finished, Kind, Scratch};
@@ -27,36 +29,37 @@ fn after_a_kill_at_any_moment_the_next_start_is_right() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
     let seed = number("PSPF_TEST_SEED").unwrap_or(now.as_nanos() as u64);
     println!("PSPF_TEST_SEED={seed}");
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|worker| std::thread::spawn(move || soak(cycles / WORKERS, seed.wrapping_add(worker))))
-        .collect();
-    let mut counts: BTreeMap<Situation, Counts> = BTreeMap::new();
-    for worker in workers {
-        for (situation, more) in worker.join().expect("the reason is above") {
-            let counts = counts.entry(situation).or_default();
-            counts.cycles += more.cycles;
-            counts.killed += more.killed;
-            counts.finished += more.finished;
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            scope.spawn(move || soak(cycles / WORKERS, seed.wrapping_add(worker)));
+        }
+    });
+    record();
+}
+
+/// As many cycles in one cache.
+fn soak(cycles: u64, seed: u64) {
+    let mut soak = Soak::new(seed);
+    for cycle in 0..cycles {
+        let situation = Situation::ALL[soak.random.below(Situation::ALL.len() as u64) as usize];
+        soak.bring_about(situation);
+        let (killed, done) = soak.start_and_kill();
+        soak.check(&format!("cycle {cycle} of seed {seed}, {situation:?}"));
+        COUNTS.lock().unwrap().entry(situation).or_default().add(killed, done);
+        if cycle % 1000 == 999 {
+            record();
         }
     }
-    let cycles = counts.values().map(|counts| counts.cycles).sum();
-    let report = report(cycles, &counts);
+}
+
+/// What was done so far, so that a run which is stopped has not been for nothing.
+fn record() {
+    let report = report(&COUNTS.lock().unwrap());
     println!("{report}");
     common::record("Kills at random moments", &report);
 }
 
-/// As many cycles in one cache.
-fn soak(cycles: u64, seed: u64) -> BTreeMap<Situation, Counts> {
-    let mut soak = Soak::new(seed);
-    let mut counts: BTreeMap<Situation, Counts> = BTreeMap::new();
-    for cycle in 0..cycles {
-        let situation = Situation::ALL[soak.random.below(Situation::ALL.len() as u64) as usize];
-        soak.bring_about(situation);
-        soak.start_and_kill(counts.entry(situation).or_default());
-        soak.check(&format!("cycle {cycle} of seed {seed}, {situation:?}"));
-    }
-    counts
-}
+static COUNTS: Mutex<BTreeMap<Situation, Counts>> = Mutex::new(BTreeMap::new());
 
 /// Each with a cache of its own.
 const WORKERS: u64 = 2;
@@ -82,9 +85,18 @@ impl Situation {
 #[derive(Debug, Default)]
 struct Counts {
     cycles: u64,
+    /// Starts that were killed.
     killed: u64,
-    /// They were done before the kill, with the right output.
-    finished: u64,
+    /// Those that were done before, with the right output.
+    done: u64,
+}
+
+impl Counts {
+    fn add(&mut self, killed: u64, done: u64) {
+        self.cycles += 1;
+        self.killed += killed;
+        self.done += done;
+    }
 }
 
 /// One cache, which is kept through all cycles.
@@ -156,8 +168,8 @@ impl Soak {
     }
 
     /// One to three starts at once; all are killed after a time in which some are done and some are not.
-    fn start_and_kill(&mut self, counts: &mut Counts) {
-        counts.cycles += 1;
+    /// Gives how many were killed, and how many were done before.
+    fn start_and_kill(&mut self) -> (u64, u64) {
         let mut starts: Vec<(Child, &str)> = Vec::new();
         for _ in 0..=self.random.below(3) {
             let version = self.random.version();
@@ -171,6 +183,7 @@ impl Soak {
         for (child, _) in &mut starts {
             child.kill().unwrap();
         }
+        let (mut killed, mut done) = (0, 0);
         for (child, version) in starts {
             let output = child.wait_with_output().unwrap();
             let finished = Finished::new("a start that was killed, or was done before", output);
@@ -180,11 +193,12 @@ impl Soak {
                 Some(_) => assert_eq!(finished.stdout(), common::output(version, KIND), "{finished}"),
             }
             match finished.code() {
-                None => counts.killed += 1,
-                Some(_) => counts.finished += 1,
+                None => killed += 1,
+                Some(_) => done += 1,
             }
             finished.stays_quiet();
         }
+        (killed, done)
     }
 
     fn check(&mut self, when: &str) {
@@ -221,7 +235,8 @@ impl Random {
     }
 }
 
-fn report(cycles: u64, counts: &BTreeMap<Situation, Counts>) -> String {
+fn report(counts: &BTreeMap<Situation, Counts>) -> String {
+    let cycles: u64 = counts.values().map(|counts| counts.cycles).sum();
     let mut text = format!(
         "{cycles} cycles, half of them in each of {WORKERS} caches, each with one to three starts of two versions at once that were killed \
          (SIGKILL)\nafter a random share of the time that a first start takes; then both versions were started in peace, and the \
@@ -229,8 +244,7 @@ fn report(cycles: u64, counts: &BTreeMap<Situation, Counts>) -> String {
          | what was there before | cycles | starts that were killed | that were done before |\n|---|---:|---:|---:|\n"
     );
     for (situation, counts) in counts {
-        let _ =
-            writeln!(text, "| {} | {} | {} | {} |", situation.name(), counts.cycles, counts.killed, counts.finished);
+        let _ = writeln!(text, "| {} | {} | {} | {} |", situation.name(), counts.cycles, counts.killed, counts.done);
     }
     text
 }

@@ -81,7 +81,7 @@ const TASKS: &[Task] = &[
         name: "soak",
         run: faults::soak,
         usage: "soak [--cycles N] [--write]",
-        help: "Kill starts at random moments, 100000 times in one cache; the next start has to be right.\n\
+        help: "Kill starts at random moments, in 100000 cycles; the next start has to be right.\n\
                --write puts the counts into benches/RESULTS-faults.md.",
     },
     Task {
