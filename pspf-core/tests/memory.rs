@@ -1,22 +1,20 @@
 //! What a package can make its reader set aside: little, and nothing on the word of an unchecked number.
 
 mod common;
+mod watching;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{DESCRIPTOR, bytes, gzip, index_at, json_of, mend_checksum, package, read_everything, sample, table_at};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pspf_core::codec::{Gzip, Stage, Stored};
 use pspf_core::{ErrorKind, Package, Part, container};
+use watching::peak_of;
 
 /// Every number of the index and of a descriptor, at every size at which arithmetic turns.
 #[test]
 fn numbers_at_the_edges_are_refused_before_memory_is_set_aside_for_them() {
-    let _alone = alone();
     let good = sample();
     let len = good.len() as u64;
     let edges = [0, 1, len - 1, len, len + 1, 1 << 31, 1 << 32, 1 << 63, u64::MAX];
@@ -24,7 +22,7 @@ fn numbers_at_the_edges_are_refused_before_memory_is_set_aside_for_them() {
     let index_fields = [8, 16, 24, 32, 40, 48].map(|field| (index + field, 8)).into_iter().chain([(index + 56, 4)]);
     let table = table_at(&good);
     let descriptor_fields = (0..3).flat_map(|slot| (0..7).map(move |field| (table + slot * DESCRIPTOR + field * 8, 8)));
-    let peak = peak_of(|| {
+    let ((), peak) = peak_of(|| {
         for (at, size) in index_fields.chain(descriptor_fields) {
             for edge in edges {
                 let mut changed = good.clone();
@@ -47,7 +45,6 @@ fn numbers_at_the_edges_are_refused_before_memory_is_set_aside_for_them() {
 /// Whoever holds a key can sign such claims. A chunk may be 8 MiB, so that is what one can ask for.
 #[test]
 fn sizes_that_are_signed_but_not_true_take_no_more_than_a_chunk() {
-    let _alone = alone();
     let good = package(&[gzip("slot", &bytes(5000), 5000)]);
     let json = json_of(&good);
     for size in [5001_u64, 8 << 20, (8 << 20) + 1, 1 << 40, u64::MAX] {
@@ -55,17 +52,16 @@ fn sizes_that_are_signed_but_not_true_take_no_more_than_a_chunk() {
             .replace("\"original_size\":5000", &format!("\"original_size\":{size}"))
             .replace("\"original\":5000", &format!("\"original\":{size}"));
         let file = common::with_json(&good, &lie);
-        let peak = peak_of(|| assert!(read_everything(&file).is_err(), "{size}"));
+        let ((), peak) = peak_of(|| assert!(read_everything(&file).is_err(), "{size}"));
         assert!(peak < 9 << 20, "{peak} bytes for a claimed size of {size}");
     }
 }
 
 #[test]
 fn metadata_that_inflate_without_end_are_cut_off_at_their_limit() {
-    let _alone = alone();
     let bomb = zeros_in_gzip(64 << 20);
     assert!(bomb.len() < 100_000);
-    let peak = peak_of(|| {
+    let ((), peak) = peak_of(|| {
         let error = container::decode(&bomb).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{error}");
     });
@@ -74,11 +70,10 @@ fn metadata_that_inflate_without_end_are_cut_off_at_their_limit() {
 
 #[test]
 fn a_slot_that_inflates_without_end_is_cut_off_where_the_caller_says() {
-    let _alone = alone();
     let bomb = zeros_in_gzip(64 << 20);
     let file = common::without_claims(&package(&[common::stored_gzip("bomb", &bomb)]));
     let package = Package::open(file.as_slice()).unwrap();
-    let peak = peak_of(|| {
+    let ((), peak) = peak_of(|| {
         let mut slot = package.unverified_slot(0, 100_000).unwrap();
         let mut got = 0;
         let error = loop {
@@ -100,10 +95,9 @@ fn a_slot_that_inflates_without_end_is_cut_off_where_the_caller_says() {
 
 #[test]
 fn inflating_takes_the_same_memory_whatever_comes_out() {
-    let _alone = alone();
     let bomb = zeros_in_gzip(64 << 20);
     let mut size = 0;
-    let peak = peak_of(|| {
+    let ((), peak) = peak_of(|| {
         let stored = Stored::new(&bomb, Part::Slot(0), 0, bomb.len() as u64);
         let mut stage = Gzip::new(Box::new(stored), Part::Slot(0));
         loop {
@@ -128,41 +122,3 @@ fn zeros_in_gzip(size: usize) -> Vec<u8> {
     }
     encoder.finish().unwrap()
 }
-
-/// Keeps the other tests away: what they set aside would be counted, too.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many more bytes than before were in use at once while `work` ran.
-fn peak_of(work: impl FnOnce()) -> usize {
-    let before = IN_USE.load(Ordering::SeqCst);
-    PEAK.store(before, Ordering::SeqCst);
-    work();
-    PEAK.load(Ordering::SeqCst) - before
-}
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Watching;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Watching {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let in_use = IN_USE.fetch_add(layout.size(), Ordering::SeqCst) + layout.size();
-        PEAK.fetch_max(in_use, Ordering::SeqCst);
-        // SAFETY: the caller's promise is handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::SeqCst);
-        // SAFETY: as above.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static WATCHING: Watching = Watching;
