@@ -436,13 +436,20 @@ impl Header {
         if octal(&block[148..156]) != Some(computed) {
             return Err(malformed("", "a tar header with its checksum", "another checksum"));
         }
-        // The mode of an extended header means nothing, and some leave it out.
-        let mode = if matches!(block[156], b'x' | b'L' | b'K') { Some(0) } else { number(&block[100..108]) };
-        let size = number(&block[124..136]);
-        match (mode, size.filter(|size| *size <= LARGEST)) {
-            (Some(mode), Some(size)) => Ok(Self { mode: (mode & 0o7777) as u16, size, kind: block[156] }),
-            _ => Err(malformed("", "an octal mode and size", "something else")),
+        let kind = block[156];
+        let mut numbers = [0; NUMBERS.len()];
+        for (number, (at, width)) in numbers.iter_mut().zip(NUMBERS) {
+            let field = &block[usize::from(at)..usize::from(at) + usize::from(width)];
+            // The mode of an extended header means nothing, and some leave it out.
+            let needed = at == SIZE || at == MODE && !matches!(kind, b'x' | b'L' | b'K');
+            *number = match self::number(field) {
+                Some(number) if number <= if width == 8 { u32::MAX.into() } else { LARGEST } => number,
+                None if !needed && field.iter().all(|byte| *byte == 0) => 0,
+                _ => return Err(malformed("", "octal numbers in a tar header", "something else")),
+            };
         }
+        let [mode, size, ..] = numbers;
+        Ok(Self { mode: (mode & 0o7777) as u16, size, kind })
     }
 }
 
@@ -481,6 +488,8 @@ struct Extension {
     link: Option<String>,
     #[cfg(feature = "foreign")]
     size: Option<u64>,
+    #[cfg(feature = "foreign")]
+    pax: Option<()>,
 }
 
 impl Extension {
@@ -512,6 +521,8 @@ impl Extension {
     /// Records of the form `LENGTH KEY=VALUE\n`, LENGTH counting all of it.
     #[cfg(feature = "foreign")]
     fn read_pax(&mut self, mut records: &[u8]) -> Result<()> {
+        // To some readers a second one adds to the first, to others it replaces it.
+        set_once(&mut self.pax, ())?;
         while !records.is_empty() {
             let (key, value, rest) = pax_record(records).ok_or_else(bad_pax)?;
             records = rest;
@@ -523,12 +534,34 @@ impl Extension {
                     set_once(&mut self.size, size.ok_or_else(bad_pax)?)?;
                 }
                 _ if key.starts_with(b"GNU.sparse") => return Err(malformed("", "a plain file", "a sparse one")),
-                // Times, owners, extended attributes, comments: nothing that we restore.
+                // Dumps and volumes, which are entries of other kinds to GNU tar.
+                _ if key.starts_with(b"GNU.") => return Err(malformed("", "PAX records of POSIX", "one of GNU tar")),
+                // Nothing that we restore, but readers give up when they cannot be read.
+                b"uid" | b"gid" => _ = id(value).ok_or_else(bad_pax)?,
+                b"mtime" | b"atime" | b"ctime" => time(value).ok_or_else(bad_pax)?,
+                // Names of owners, extended attributes, comments.
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+/// An owner's number.
+#[cfg(feature = "foreign")]
+fn id(value: &[u8]) -> Option<u64> {
+    let digits = core::str::from_utf8(value).ok()?;
+    number::parse(digits, 10).filter(|id| *id <= u32::MAX.into())
+}
+
+/// Checks that it is seconds since 1970, with or without a fraction.
+#[cfg(feature = "foreign")]
+fn time(value: &[u8]) -> Option<()> {
+    let value = value.strip_prefix(b"-").unwrap_or(value);
+    let mut parts = value.splitn(2, |byte| *byte == b'.');
+    let seconds = core::str::from_utf8(parts.next()?).ok()?;
+    number::parse(seconds, 10).filter(|seconds| *seconds <= LARGEST)?;
+    parts.next().unwrap_or_default().iter().all(u8::is_ascii_digit).then_some(())
 }
 
 /// The key and the value of the first record, and the other records.
@@ -538,7 +571,8 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'))?;
     let (record, rest) = records.split_at_checked(usize::try_from(number::parse(length, 10)?).ok()?)?;
     let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
-    let equals = record.iter().position(|byte| *byte == b'=')?;
+    // A key ends there for some readers as well.
+    let equals = record.iter().position(|byte| matches!(byte, b'=' | 0)).filter(|at| record[*at] == b'=')?;
     Some((&record[..equals], &record[equals + 1..], rest))
 }
 
@@ -667,6 +701,12 @@ fn malformed_by(path: &str, expected: &'static str, found: String) -> Error {
     Error::malformed(Part::Entry(path.into()), 0, expected, found)
 }
 
+const MODE: u16 = 100;
+const SIZE: u16 = 124;
+/// Where the numbers of a header are, and how many bytes each has: mode and size, owner, group, time, device. Where one of them
+/// is no number, some readers skip the entry or take it for the end of the archive, whatever it is about; an owner of more
+/// than 32 bits is an error to others.
+const NUMBERS: [(u16, u8); 7] = [(MODE, 8), (SIZE, 12), (108, 8), (116, 8), (136, 12), (329, 8), (337, 8)];
 const POSIX: &[u8] = b"ustar\x0000";
 const GNU: &[u8] = b"ustar  \0";
 /// The largest size that signed numbers hold, too.

@@ -309,8 +309,12 @@ fn extensions_and_headers_that_two_readers_could_take_differently_are_refused() 
         ("an empty size", record("size", b"")),
         ("a size beyond 63 bits", record("size", b"9223372036854775808")),
         ("NUL in a path", record("path", b"a\0b")),
+        ("NUL in a key", record("comm\0ent", b"a")),
         ("a path that is not UTF-8", record("path", b"\xff\xff")),
         ("a sparse file", record("GNU.sparse.name", b"something")),
+        ("a volume", record("GNU.volume.label", b"something")),
+        ("a time that is none", record("mtime", b"never")),
+        ("an owner that is none", record("uid", b"-1")),
     ] {
         assert!(extended(b'x', &records).is_err(), "{what}");
     }
@@ -321,6 +325,11 @@ fn extensions_and_headers_that_two_readers_could_take_differently_are_refused() 
     assert!(entries(&archive(&[(&long, b"name\0"), (&file, b"")])).is_ok());
     assert!(entries(&archive(&[(&long, b"name\0"), (&long, b"name\0"), (&file, b"")])).is_err());
     assert!(entries(&archive(&[(&long, b"name\0")])).is_err());
+    let records = record("path", b"name");
+    let pax = named("extension", EntryType::XHeader, records.len() as u64);
+    let none = named("extension", EntryType::XHeader, 0);
+    assert!(entries(&archive(&[(&pax, &records), (&file, b"")])).is_ok());
+    assert!(entries(&archive(&[(&pax, &records), (&none, b""), (&file, b"")])).is_err());
     assert!(entries(&archive(&[(&long, b"na\0me"), (&file, b"")])).is_err());
 }
 
@@ -351,6 +360,24 @@ fn numbers_that_are_none_are_refused() {
     for mut header in [negative, huge, words, mode, no_mode, no_size] {
         header.set_cksum();
         assert!(entries(&archive(&[(&header, b"")])).is_err());
+    }
+    // Of these only what they are is looked at: Python takes a header with another owner or time for the archive's end.
+    for (at, width) in [(108, 8), (116, 8), (136, 12), (329, 8), (337, 8)] {
+        for (value, passes) in [
+            (&b"\0"[..], true),
+            (b"17", true),
+            (b"\x80\0\0\0\0\0\0\x07", true),
+            (b"root", false),
+            (b"8", false),
+            (b"\xff", false),
+        ] {
+            let mut header = named("file", EntryType::Regular, 0);
+            let field = &mut header.as_mut_bytes()[at..at + width];
+            field.fill(0);
+            field[..value.len()].copy_from_slice(value);
+            header.set_cksum();
+            assert_eq!(entries(&archive(&[(&header, b"")])).is_ok(), passes, "{value:?} at byte {at}");
+        }
     }
     let mut checksum = named("file", EntryType::Regular, 0);
     checksum.as_old_mut().uid = *b"0000001\0";
