@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
+use pspf_core::claims::Chunks;
 use pspf_core::codec::{self, Stage};
 use pspf_core::format::{Operation, Operations};
 use pspf_core::limits::{CLAIMED_WINDOW, WINDOW};
@@ -367,6 +368,107 @@ fn errors_of_the_source_come_out_as_they_are_and_stay() {
     }
 }
 
+/// RFC 1952: every flag, every field of the header, what may stand behind it, and what may be wrong with it.
+#[test]
+fn gzip_members_are_read_as_gzip_and_python_read_them_or_refused() {
+    let data = b"some data, and some data";
+    let deflated = deflated(data);
+    let mut members = Vec::new();
+    let mut add = |what: String, member: Vec<u8>| members.push((what, member));
+    let good = member(&header(0, &[]), &deflated, data);
+    add("plain".into(), good.clone());
+    for flags in 0..=255 {
+        add(
+            format!("flags {flags:#04x}"),
+            member(&header(flags, &fields(flags, b"\x02\0xy", b"name")), &deflated, data),
+        );
+    }
+    for (at, name) in ["ID1", "ID2", "CM", "FLG", "MTIME", "MTIME", "MTIME", "MTIME", "XFL", "OS"].iter().enumerate() {
+        for value in [0, 1, 2, 7, 8, 9, 0x1e, 0x1f, 0x20, 0x8b, 0xff] {
+            let mut changed = good.clone();
+            changed[at] = value;
+            add(format!("{name} of {value:#04x} at byte {at}"), changed);
+        }
+    }
+    let longest = [&[0xff; 2][..], &[b'x'; 65_535]].concat();
+    for (what, extra) in [
+        ("no bytes", &b"\0\0"[..]),
+        ("a byte, which is no subfield", b"\x01\0x"),
+        ("an empty subfield", b"\x04\0AB\0\0"),
+        ("a subfield that is cut off", b"\x04\0AB\x09\0"),
+        ("as many bytes as there can be", &longest),
+        ("more bytes than follow", b"\xff\xffx"),
+    ] {
+        add(format!("an extra field of {what}"), member(&header(4, extra), &deflated, data));
+    }
+    for (flag, what) in [(8, "name"), (16, "comment")] {
+        for text in [&b"\0"[..], b"a/../b\0", b"\xe9\n\0", &[&[b'n'; 5000][..], b"\0"].concat()] {
+            add(format!("{what} {text:.20?}"), member(&header(flag, text), &deflated, data));
+        }
+        add(format!("{what} without an end"), header(flag, b"name"));
+    }
+    for flags in [2, 2 | 4, 2 | 8, 2 | 4 | 8 | 16] {
+        let right = header(flags, &fields(flags & !2, b"\x02\0xy", b"name"));
+        let crc = crc32(&right) as u16;
+        for (what, crc) in [("right", crc), ("wrong", !crc), ("absent", 0)] {
+            let head = [&right[..], &crc.to_le_bytes()].concat();
+            add(format!("flags {flags}, CRC-16 {what}"), member(&head, &deflated, data));
+        }
+    }
+    for (what, more) in [
+        ("a zero", vec![0]),
+        ("512 zeros", vec![0; 512]),
+        ("a byte", vec![b'x']),
+        ("a newline", vec![b'\n']),
+        ("another member", good.clone()),
+        ("an empty member", member(&header(0, &[]), &[3, 0], b"")),
+        ("zeros and another member", [&[0; 8][..], &good].concat()),
+        ("the first bytes of another", good[..12].to_vec()),
+    ] {
+        add(format!("{what} behind it"), [&good[..], &more].concat());
+        add(format!("{what} before it"), [&more[..], &good].concat());
+        add(format!("{what} before its trailer"), [&good[..good.len() - 8], &more, &good[good.len() - 8..]].concat());
+    }
+    for bit in 0..64 {
+        let mut changed = good.clone();
+        let at = good.len() - 8 + bit / 8;
+        changed[at] ^= 1 << (bit % 8);
+        add(format!("bit {bit} of CRC-32 and ISIZE"), changed);
+    }
+    for size in 0..good.len() {
+        add(format!("the first {size} bytes"), good[..size].to_vec());
+    }
+    let accepted = compare_gzip(&members);
+    // All flags but the reserved ones and that of a checksum, which is wrong there.
+    assert!(accepted.iter().filter(|what| what.starts_with("flags 0x")).count() == 16, "{accepted:?}");
+    assert!(accepted.len() > 16 + 6 * 11, "{accepted:?}");
+}
+
+/// RFC 1951: codes, lengths and distances that encoders do not write.
+#[test]
+fn odd_deflate_is_read_as_gzip_and_python_read_it_or_refused() {
+    let accepted = compare_gzip(&odd_deflate());
+    for what in
+        ["one literal", "the longest match in the other spelling", "a distance of 32768", "one distance of one bit"]
+    {
+        assert!(accepted.iter().any(|name| name == what), "{what}: {accepted:?}");
+    }
+}
+
+/// What flate2's own tests read. `cargo xtask vectors` fetches them.
+#[test]
+fn other_peoples_gzip_is_read_as_gzip_and_python_read_it_or_refused() {
+    let Some(vectors) = env::var_os("PSPF_TEST_VECTORS") else { return };
+    let mut members = Vec::new();
+    for file in fs::read_dir(std::path::Path::new(&vectors).join("gzip")).unwrap() {
+        let path = file.unwrap().path();
+        members.push((path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()));
+    }
+    assert!(!members.is_empty());
+    let accepted = compare_gzip(&members);
+    println!("{accepted:?} of {} files accepted", members.len());
+}
+
 #[test]
 fn what_the_formats_allow_and_we_do_not_read_is_named() {
     let unsupported = |operation, stored: &[u8]| match undo(operation, stored, WINDOW).unwrap_err().kind() {
@@ -474,6 +576,331 @@ fn by_command(command: &str, data: &[u8]) -> Option<Vec<u8>> {
     let mut words = command.split(' ');
     let name = words.next().unwrap();
     filter(name, &words.chain(["-c"]).collect::<Vec<_>>(), data)
+}
+
+/// The names of the members that are accepted. Fails when gzip or Python refuses one of them or gives something else, and
+/// when the inflater for chunks gives something else for one that it accepts.
+fn compare_gzip(members: &[(String, Vec<u8>)]) -> Vec<String> {
+    let Some(answers) = python_gunzip(members) else { return Vec::new() };
+    let mut accepted = Vec::new();
+    let mut problems = Vec::new();
+    for ((what, member), theirs) in members.iter().zip(answers) {
+        let theirs = theirs.as_deref();
+        let plain = member.starts_with(b"\x1f\x8b\x08\0") && member.len() > 18;
+        let chunked = plain.then(|| in_one_chunk(member).ok()).flatten();
+        if chunked.is_some() && chunked.as_deref() != theirs {
+            problems.push(format!("{what}: as a chunk {chunked:.99?}, {theirs:.99?} by Python"));
+        }
+        let Ok(ours) = undo(Operation::Gzip, member, WINDOW) else { continue };
+        accepted.push(what.clone());
+        if theirs != Some(&ours) {
+            problems.push(format!("{what}: {ours:.99?} here, {theirs:.99?} by Python"));
+        }
+        let gzip = by_gzip(member);
+        if gzip.as_ref() != Some(&ours) {
+            problems.push(format!("{what}: {ours:.99?} here, {gzip:.99?} by gzip"));
+        }
+    }
+    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), members.len(), problems.join("\n"));
+    accepted
+}
+
+/// What a member gives whose chunk table has one chunk, of the size that the member says.
+fn in_one_chunk(member: &[u8]) -> Result<Vec<u8>> {
+    let size = u32::from_le_bytes(member[member.len() - 4..].try_into().unwrap()).into();
+    let chunks = Chunks { original: size, stored: vec![member.len() as u32 - 18] };
+    let all = (0, member.len() as u64);
+    let mut stage = codec::open(&member, Part::File, all, Operations::GZIP, Some((&chunks, size)), WINDOW)?;
+    Ok(drain(&mut *stage)?.0)
+}
+
+/// What Python's gzip gives for each member; `None` for those that it refuses.
+fn python_gunzip(members: &[(String, Vec<u8>)]) -> Option<Vec<Option<Vec<u8>>>> {
+    const PROGRAM: &str = r#"
+import gzip, sys
+for line in sys.stdin:
+    try:
+        print(gzip.decompress(bytes.fromhex(line)).hex() + ".")
+    except Exception:
+        print("refused")
+"#;
+    let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: String = members.iter().map(|(_, member)| hex(member) + "\n").collect();
+    let answers = filter("python3", &["-c", PROGRAM], lines.as_bytes())?;
+    let answers: Vec<_> = String::from_utf8(answers).unwrap().lines().map(unhex).collect();
+    assert_eq!(answers.len(), members.len());
+    Some(answers)
+}
+
+fn unhex(line: &str) -> Option<Vec<u8>> {
+    let digits = line.strip_suffix('.')?;
+    Some((0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect())
+}
+
+/// What `gzip -dc` gives; `None` when it refuses or warns.
+fn by_gzip(member: &[u8]) -> Option<Vec<u8>> {
+    let gzip =
+        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut gzip) = gzip else {
+        skip("gzip");
+        return undo(Operation::Gzip, member, WINDOW).ok();
+    };
+    let mut stdin = gzip.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // One that refuses early closes its end.
+        scope.spawn(move || _ = stdin.write_all(member));
+        let output = gzip.wait_with_output().unwrap();
+        output.status.success().then_some(output.stdout)
+    })
+}
+
+fn deflated(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn header(flags: u8, fields: &[u8]) -> Vec<u8> {
+    [&[0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 0xff], fields].concat()
+}
+
+/// The fields that these flags announce; the checksum of the header is not the right one.
+fn fields(flags: u8, extra: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    if flags & 4 != 0 {
+        fields.extend(extra);
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            fields.extend(text);
+            fields.push(0);
+        }
+    }
+    if flags & 2 != 0 {
+        fields.extend([0xab, 0xcd]);
+    }
+    fields
+}
+
+fn member(header: &[u8], deflated: &[u8], data: &[u8]) -> Vec<u8> {
+    [header, deflated, &crc32(data).to_le_bytes(), &(data.len() as u32).to_le_bytes()].concat()
+}
+
+/// Members around DEFLATE that is put together bit by bit, with the checksum of what it should be.
+fn odd_deflate() -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut add = |what: &str, bits: Bits, data: &[u8]| {
+        all.push((what.to_owned(), member(&header(0, &[]), &bits.bytes, data)));
+    };
+    let (a, b, end) = (97, 98, 256);
+    for (what, literals, distances, symbols, data) in [
+        ("one literal", &[(a, 1), (end, 1)][..], &[][..], &[a, end][..], &b"a"[..]),
+        ("three symbols", &[(a, 1), (b, 2), (end, 2)], &[], &[b, a, end], b"ba"),
+        ("an end alone of one bit", &[(end, 1)], &[], &[end], b""),
+        ("an end alone of two bits", &[(end, 2)], &[], &[end], b""),
+        ("an end alone of fifteen bits", &[(end, 15)], &[], &[end], b""),
+        ("too few codes", &[(a, 2), (end, 2)], &[], &[a, end], b"a"),
+        ("too many codes", &[(a, 1), (b, 1), (end, 1)], &[], &[a, end], b"a"),
+        ("no end", &[(a, 1), (b, 1)], &[], &[a], b"a"),
+        ("nothing", &[], &[], &[], b""),
+        ("one distance of one bit", &[(a, 1), (257, 2), (end, 2)], &[(0, 1)], &[a, 257, 1000, end], b"aaaa"),
+        ("one distance of two bits", &[(a, 1), (257, 2), (end, 2)], &[(0, 2)], &[a, 257, 1000, end], b"aaaa"),
+        ("one distance that is not used", &[(a, 1), (end, 1)], &[(5, 7)], &[a, end], b"a"),
+        ("too few distances", &[(a, 1), (257, 2), (end, 2)], &[(0, 2), (1, 2)], &[a, 257, 1000, end], b"aaaa"),
+        ("too many distances", &[(a, 1), (end, 1)], &[(0, 1), (1, 1), (2, 1)], &[a, end], b"a"),
+        ("no distance for a match", &[(a, 1), (257, 2), (end, 2)], &[], &[a, 257, end], b"aaaa"),
+        ("a match before the start", &[(a, 1), (257, 2), (end, 2)], &[(0, 1), (1, 1)], &[257, 1001, end], b"aaa"),
+        ("symbol 286", &[(a, 1), (286, 2), (end, 2)], &[], &[a, 286, end], b"a"),
+        ("symbol 287 that is not used", &[(a, 1), (287, 2), (end, 2)], &[], &[a, end], b"a"),
+        ("distance 30", &[(a, 1), (257, 2), (end, 2)], &[(30, 1), (0, 1)], &[a, 257, 1030, end], b"aaaa"),
+        ("distance 31 that is not used", &[(a, 1), (end, 1)], &[(31, 1), (0, 1)], &[a, end], b"a"),
+        ("codes of fifteen bits", &LONG, &[], &[a, 14, end], b"a\x0e"),
+    ] {
+        let mut bits = Bits::default();
+        bits.dynamic(true, literals, distances, symbols);
+        add(what, bits, data);
+    }
+
+    let data: Vec<u8> = (0..32_768_u32).map(|at| ((at * at) >> 7) as u8).collect();
+    let far = [&data[..], &data[..258]].concat();
+    for (what, length, distance, data) in [
+        // Length 258 has a symbol of its own, and one with 31 added to 227.
+        ("the longest match", (285, 0, 0), (29, 13, 8191), &far),
+        ("the longest match in the other spelling", (284, 5, 31), (29, 13, 8191), &far),
+        ("a distance of 32768", (285, 0, 0), (29, 13, 8191), &far),
+        ("a distance beyond the window", (285, 0, 0), (30, 13, 0), &far),
+        ("the symbol 286 of the fixed code", (286, 0, 0), (29, 13, 8191), &far),
+    ] {
+        let mut bits = Bits::default();
+        bits.stored(false, &data[..32_767], None);
+        bits.stored(false, &data[32_767..32_768], None);
+        bits.put(1 | 1 << 1, 3);
+        bits.fixed(length.0);
+        bits.put(length.2, length.1);
+        bits.code(distance.0, 5);
+        bits.put(distance.2, distance.1);
+        bits.fixed(256);
+        add(what, bits, data);
+    }
+    for (what, distance) in [("a distance before the start", 1), ("a distance to the start", 0)] {
+        let mut bits = Bits::default();
+        bits.stored(false, b"x", None);
+        bits.put(1 | 1 << 1, 3);
+        bits.fixed(257);
+        bits.code(distance, 5);
+        bits.fixed(256);
+        add(what, bits, b"xxxx");
+    }
+    for (what, complement) in [("a stored block", None), ("a stored block with another complement", Some(0_u16))] {
+        let mut bits = Bits::default();
+        bits.stored(true, b"data", complement);
+        add(what, bits, b"data");
+    }
+    let mut bits = Bits::default();
+    for _ in 0..1000 {
+        bits.stored(false, b"", None);
+    }
+    bits.stored(true, b"data", None);
+    add("a thousand empty blocks", bits, b"data");
+    let mut bits = Bits::default();
+    bits.put(1, 1);
+    // The bits up to the next byte mean nothing.
+    bits.put(0b11100, 5);
+    bits.put(0, 2);
+    bits.bytes.extend([0, 0, 0xff, 0xff]);
+    add("a stored block behind padding that is not zero", bits, b"");
+    let mut bits = Bits::default();
+    bits.put(1 | 3 << 1, 3);
+    bits.put(0, 13);
+    add("a block of the fourth type", bits, b"");
+    let mut bits = Bits::default();
+    bits.put(1 | 1 << 1, 3);
+    bits.fixed(97);
+    add("no end of a fixed block", bits, b"a");
+    for (what, repeats) in [
+        ("a repeat of nothing", &[(16, 0)][..]),
+        ("a repeat beyond the last length", &[(1, 0), (18, 127), (18, 127), (18, 127)]),
+        ("a repeat from literals into distances", &[(0, 0), (18, 127), (18, 106), (1, 0), (18, 0)]),
+    ] {
+        let mut bits = Bits::default();
+        bits.lengths(true, 257, 1);
+        for (symbol, extra) in repeats {
+            bits.length(*symbol, *extra);
+        }
+        add(what, bits, b"");
+    }
+    all
+}
+
+/// A literal of each length from 1 to 15, and the end.
+const LONG: [(usize, u8); 16] = {
+    let mut codes = [(256, 15); 16];
+    let mut at = 0;
+    while at < 15 {
+        codes[at] = (if at == 0 { 97 } else { at }, at as u8 + 1);
+        at += 1;
+    }
+    codes
+};
+
+/// A stream of DEFLATE, lowest bit first.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl Bits {
+    fn put(&mut self, value: usize, count: u32) {
+        for at in 0..count {
+            if self.used == 0 {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().unwrap() |= ((value >> at & 1) as u8) << self.used;
+            self.used = (self.used + 1) % 8;
+        }
+    }
+
+    /// A code, highest bit first.
+    fn code(&mut self, code: usize, count: u32) {
+        for at in (0..count).rev() {
+            self.put(code >> at & 1, 1);
+        }
+    }
+
+    fn stored(&mut self, last: bool, data: &[u8], complement: Option<u16>) {
+        self.put(last.into(), 3);
+        self.used = 0;
+        let size = data.len() as u16;
+        self.bytes.extend(size.to_le_bytes());
+        self.bytes.extend(complement.unwrap_or(!size).to_le_bytes());
+        self.bytes.extend(data);
+    }
+
+    /// A symbol of the fixed code (RFC 1951 section 3.2.6).
+    fn fixed(&mut self, symbol: usize) {
+        match symbol {
+            0..144 => self.code(0x30 + symbol, 8),
+            144..256 => self.code(0x190 + symbol - 144, 9),
+            256..280 => self.code(symbol - 256, 7),
+            _ => self.code(0xc0 + symbol - 280, 8),
+        }
+    }
+
+    /// The start of a block with codes of its own, whose lengths follow: each is written in four or five bits.
+    fn lengths(&mut self, last: bool, literals: usize, distances: usize) {
+        self.put(usize::from(last) | 2 << 1, 3);
+        self.put(literals - 257, 5);
+        self.put(distances - 1, 5);
+        self.put(19 - 4, 4);
+        for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15] {
+            self.put(if symbol < 13 { 4 } else { 5 }, 3);
+        }
+    }
+
+    fn length(&mut self, symbol: usize, extra: usize) {
+        if symbol < 13 {
+            self.code(symbol, 4)
+        } else {
+            self.code(26 + symbol - 13, 5)
+        }
+        self.put(extra, [0, 2, 3, 7][symbol.saturating_sub(15)]);
+    }
+
+    /// A block with codes of these lengths. Symbols from 1000 on are distances; none has extra bits.
+    fn dynamic(&mut self, last: bool, literals: &[(usize, u8)], distances: &[(usize, u8)], symbols: &[usize]) {
+        let all = |codes: &[(usize, u8)], least: usize| {
+            let count = codes.iter().map(|(symbol, _)| symbol + 1).max().unwrap_or(0).max(least);
+            let mut lengths = vec![0; count];
+            codes.iter().for_each(|(symbol, length)| lengths[*symbol] = *length);
+            lengths
+        };
+        let (literals, distances) = (all(literals, 257), all(distances, 1));
+        self.lengths(last, literals.len(), distances.len());
+        for length in literals.iter().chain(&distances) {
+            self.length(usize::from(*length), 0);
+        }
+        for symbol in symbols {
+            let (lengths, symbol) = if *symbol < 1000 { (&literals, *symbol) } else { (&distances, *symbol - 1000) };
+            let (code, length) = canonical(lengths, symbol);
+            self.code(code, length);
+        }
+    }
+}
+
+/// The code of a symbol (RFC 1951 section 3.2.2).
+fn canonical(lengths: &[u8], symbol: usize) -> (usize, u32) {
+    let mut code = 0;
+    for length in 1..=lengths[symbol] {
+        code <<= 1;
+        for (other, _) in lengths.iter().enumerate().filter(|(_, of)| **of == length) {
+            if length == lengths[symbol] && other == symbol {
+                return (code, length.into());
+            }
+            code += 1;
+        }
+    }
+    (0, 0)
 }
 
 /// What a program makes of `data`; `None` where there is no such program, which is told.

@@ -21,6 +21,7 @@ pub struct Gzip<'a> {
     /// `window[read..written]` is what [`fill`](Stage::fill) gives next.
     read: usize,
     written: usize,
+    /// Of the header, then of what was inflated.
     crc: Crc32,
     size: u64,
     state: State,
@@ -76,7 +77,7 @@ impl<'a> Gzip<'a> {
     }
 
     fn header(&mut self) -> Result<()> {
-        let fixed: [u8; 10] = self.take()?;
+        let fixed: [u8; 10] = self.take_of_header()?;
         if fixed[..3] != [0x1f, 0x8b, 8] {
             return Err(self.malformed("a gzip header", "other bytes"));
         }
@@ -85,18 +86,19 @@ impl<'a> Gzip<'a> {
             return Err(self.malformed("a gzip header without reserved flags", "one with"));
         }
         if flags & FEXTRA != 0 {
-            let len = u16::from_le_bytes(self.take()?);
+            let len = u16::from_le_bytes(self.take_of_header()?);
             for _ in 0..len {
-                self.take::<1>()?;
+                self.take_of_header::<1>()?;
             }
         }
         for flag in [FNAME, FCOMMENT] {
             if flags & flag != 0 {
-                while self.take()? != [0] {}
+                while self.take_of_header()? != [0] {}
             }
         }
-        if flags & FHCRC != 0 {
-            self.take::<2>()?;
+        let found = core::mem::replace(&mut self.crc, Crc32::new()).finish() as u16;
+        if flags & FHCRC != 0 && u16::from_le_bytes(self.take()?) != found {
+            return Err(self.malformed("the CRC-16 of the gzip header", "another"));
         }
         self.state = State::Body;
         Ok(())
@@ -114,6 +116,12 @@ impl<'a> Gzip<'a> {
         }
         self.state = State::Done;
         Ok(())
+    }
+
+    fn take_of_header<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.take()?;
+        self.crc.update(&bytes);
+        Ok(bytes)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
