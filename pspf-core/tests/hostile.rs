@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use common::{
     DESCRIPTOR, LAUNCHER, Stocked, bytes, gzip, gzip_chunks, index_at, json_of, key, mend_checksum, package, raw,
@@ -124,6 +124,40 @@ fn the_same_document_in_another_container_is_refused() {
     ] {
         let error = read_everything(&with_container(&good, &json, &container)).unwrap_err();
         assert!(error.to_string().contains("the canonical container"), "{what}: {error}");
+    }
+}
+
+/// Each of these is one good gzip member with that very document in it.
+#[test]
+fn containers_with_another_header_are_refused_however_little_it_differs() {
+    let good = sample();
+    let json = json_of(&good);
+    let canonical = container::encode(json.as_bytes());
+    let (fixed, rest) = canonical.split_at(10);
+    for (flags, fields) in [
+        (1, &b""[..]),
+        (4, b"\0\0"),
+        (4, b"\x04\0AB\0\0"),
+        (8, b"\0"),
+        (8, b"name\0"),
+        (16, b"\0"),
+        (4 | 8 | 16, b"\0\0a\0b\0"),
+        // Its checksum is that of the ten bytes with the flag.
+        (2, b"\x90\xc9"),
+    ] {
+        let mut member = [fixed, fields, rest].concat();
+        member[3] = flags;
+        let mut inflated = Vec::new();
+        flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut inflated).unwrap();
+        assert_eq!(inflated, json.as_bytes(), "flags {flags}");
+        let error = read_everything(&with_container(&good, &json, &member)).unwrap_err();
+        assert!(error.to_string().contains("the canonical container"), "flags {flags}: {error}");
+    }
+    for (at, value) in [(4, 1), (5, 1), (6, 1), (7, 0x80), (8, 2), (8, 4), (9, 0), (9, 3)] {
+        let mut member = canonical.clone();
+        member[at] = value;
+        let error = read_everything(&with_container(&good, &json, &member)).unwrap_err();
+        assert!(error.to_string().contains("the canonical container"), "{value} at byte {at}: {error}");
     }
 }
 
