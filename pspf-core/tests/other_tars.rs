@@ -67,7 +67,7 @@ fn other_peoples_archives_are_refused_or_read_as_gnu_tar_and_python_read_them() 
     assert!(collections > 0, "there are no archives in {}", vectors.display());
     print!("{rows}");
     if let Some(results) = env::var_os("PSPF_TEST_RESULTS") {
-        let features = if cfg!(feature = "foreign") { ("2-tar-foreign.md", "with") } else { ("3-tar.md", "without") };
+        let features = if cfg!(feature = "foreign") { ("4-tar-foreign.md", "with") } else { ("5-tar.md", "without") };
         let text = format!("## Archives, read {} the feature `foreign`\n{rows}", features.1);
         fs::write(Path::new(&results).join(features.0), text).unwrap();
     }

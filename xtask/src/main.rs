@@ -7,10 +7,13 @@ mod fuzz;
 mod install;
 mod load;
 mod project;
+mod results;
 mod size;
 mod steps;
+mod sweep;
 mod tamper;
 mod test;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -83,6 +86,21 @@ const TASKS: &[Task] = &[
         usage: "soak [--cycles N] [--write]",
         help: "Kill starts at random moments, in 100000 cycles; the next start has to be right.\n\
                --write puts the counts into benches/RESULTS-faults.md.",
+    },
+    Task {
+        name: "sweep",
+        run: sweep::run,
+        usage: "sweep [--write]",
+        help: "Change every field of a package and every value of its document, alone and in pairs, with what follows made\n\
+               right and signed by another key, and check that nothing wrong is accepted and nothing takes much.\n\
+               --write also puts the counts into benches/RESULTS-sweep.md.",
+    },
+    Task {
+        name: "vectors",
+        run: vectors::run,
+        usage: "vectors [--write]",
+        help: "Fetch archives, gzip files and signatures that other projects test with, and compare what we make of them.\n\
+               --write also puts the outcomes into benches/RESULTS-vectors.md.",
     },
     Task {
         name: "fuzz",

@@ -9,6 +9,7 @@ use crate::install::{self, Tools};
 use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_example, cargo_freestanding};
 use crate::size;
 use crate::steps::{Outcome, Steps};
+use crate::vectors;
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
@@ -45,6 +46,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         let args = ["test", "--locked", "--target", LAUNCHER_TARGET, "--features", "selfcheck"];
         done(&mut cargo_freestanding(&args))
     });
+    // Cargo builds the library with every feature that some test wants.
+    steps.step("tests of the small launcher's archives", || {
+        let small = ["--no-default-features", "--features", "std"];
+        let mut tests = cargo(&["test", "--locked", "--package", "pspf-core", "--test", "other_tars"]);
+        done(tools.tell(tests.args(small), strict, full))
+    });
+    if full {
+        steps.step("other people's vectors", || match vectors::lacks() {
+            Some(reason) => Ok(Outcome::Skipped(reason)),
+            None => vectors::run(&[]).map(|()| Outcome::Done),
+        });
+    }
     let skipped = project::target().join("skipped-tests");
     let _ = fs::remove_file(&skipped);
     steps.step("tests", || {

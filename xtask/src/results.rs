@@ -1,0 +1,55 @@
+//! What tests have to say for `benches/`: each writes a section, and the task puts them together.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::project::{self, output, root};
+
+/// A page of `benches/` in the making.
+pub(crate) struct Results {
+    name: &'static str,
+    directory: PathBuf,
+}
+
+impl Results {
+    /// Nothing yet. `name` is that of the task.
+    pub(crate) fn new(name: &'static str) -> Result<Self> {
+        let directory = project::target().join("results").join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+        Ok(Self { name, directory })
+    }
+
+    /// Tells tests where their sections go.
+    pub(crate) fn tell<'c>(&self, tests: &'c mut Command) -> &'c mut Command {
+        tests.env("PSPF_TEST_RESULTS", &self.directory)
+    }
+
+    /// Prints all sections, sorted by the names of their files, and puts them into `benches/` when asked to.
+    pub(crate) fn finish(&self, title: &str, write: bool) -> Result<()> {
+        let mut sections: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            sections.push(entry?.path());
+        }
+        ensure!(!sections.is_empty(), "no test had anything to say");
+        sections.sort();
+        let mut text = format!("# {title}\n\nWritten by `cargo xtask {} --write`.\n", self.name);
+        for section in sections {
+            text.push('\n');
+            text.push_str(&fs::read_to_string(&section)?);
+        }
+        let kernel = output("uname", &["-sr"]).unwrap_or_default();
+        let kernel = kernel.split('-').next().unwrap_or_default();
+        let date = output("date", &["+%Y-%m-%d"]).unwrap_or_default();
+        text.push_str(&format!("\nMeasured on {kernel}, {date}.\n"));
+        print!("{text}");
+        if write {
+            let path = root().join(format!("benches/RESULTS-{}.md", self.name));
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
