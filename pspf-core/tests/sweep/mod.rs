@@ -199,8 +199,8 @@ impl Subject {
         fields
     }
 
-    /// The package with these changes, and what is asked for made right behind them. `None` where the document would be
-    /// the same place twice.
+    /// The package with these changes, and what is asked for made right behind them. Of two values of the document, one
+    /// inside of the other, the outer one counts.
     pub fn changed(&self, changes: &[&Change], mended: Mended) -> Vec<u8> {
         let mut texts: BTreeMap<&str, Option<&str>> = BTreeMap::new();
         for change in changes {
