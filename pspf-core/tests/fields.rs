@@ -282,6 +282,10 @@ fn publish(rows: &str, fields: &[Field], total: usize) {
         parts.iter().map(|(part, (fields, values))| format!("{part}: {fields} with {values} other values")).collect();
     let text = format!(
         "## In the library\n\n{total} packages, by `pspf-core/tests/fields.rs`. Places that were changed, in {}.\n\n\
+         Described: accepted, and byte by byte the file that its signed document describes. Without claims: accepted with a lower\n\
+         grade, as the signed document has none. Anything else that was accepted, a panic, 64 MiB or a second would be a failure.\n\
+         The time is the clock's, on a machine with other work. Good packages of the reference's builders are tried by\n\
+         `packer/tests/interop.rs`.\n\n\
          | changed | made right behind it | tried | refused | unchanged | described | without claims | slowest | memory |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|\n{rows}",
         counts.join("; ")
