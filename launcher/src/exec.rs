@@ -124,12 +124,6 @@ pub fn ahead(work: &dyn Fn()) -> Option<Child> {
     child
 }
 
-/// Seconds since 1970. Its place is here, as rustix would ask the kernel's vDSO, at a kilobyte.
-#[cfg(all(feature = "all", not(feature = "std")))]
-pub fn seconds() -> u64 {
-    raw::seconds()
-}
-
 /// Waits for the child's end, so that the app has none that it knows nothing of.
 #[cfg(not(feature = "std"))]
 pub fn wait(child: Option<Child>) {
@@ -251,15 +245,6 @@ mod raw {
         process::chdir(directory).err().unwrap_or_else(|| execute(command))
     }
 
-    /// The time of CLOCK_REALTIME, in whole seconds; 0 where there is none.
-    #[cfg(feature = "all")]
-    pub(super) fn seconds() -> u64 {
-        let mut time = [0_i64; 2];
-        // SAFETY: the kernel writes a `struct timespec`, two numbers of 64 bits.
-        let _ = unsafe { call(CLOCK_GETTIME, [0, time.as_mut_ptr() as usize, 0, 0]) };
-        time[0].max(0).unsigned_abs()
-    }
-
     /// In the child: ends it when this process ends.
     pub(super) fn die_with_parent() {
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
@@ -361,10 +346,6 @@ mod raw {
     const EXIT_GROUP: usize = 231;
     #[cfg(target_arch = "aarch64")]
     const EXIT_GROUP: usize = 94;
-    #[cfg(all(feature = "all", target_arch = "x86_64"))]
-    const CLOCK_GETTIME: usize = 228;
-    #[cfg(all(feature = "all", target_arch = "aarch64"))]
-    const CLOCK_GETTIME: usize = 113;
     #[cfg(all(feature = "all", target_arch = "x86_64"))]
     const RT_SIGACTION: usize = 13;
     #[cfg(all(feature = "all", target_arch = "aarch64"))]

@@ -103,7 +103,7 @@ impl Seal {
     pub fn rows(&self, dir: &Dir) -> Result<Vec<(String, bool)>> {
         let text = self.read(dir)?;
         let rows = text.get(HEADER..).unwrap_or_default().split(|byte| *byte == 0).filter(|row| !row.is_empty());
-        Ok(rows.map(|row| (String::from_utf8_lossy(path_of(row)).into_owned(), row_holds(row, dir))).collect())
+        rows.map(|row| Ok((String::from_utf8_lossy(path_of(row)).into_owned(), row_holds(row, dir)?))).collect()
     }
 
     /// Name and version of a workenv's package, cut off where they are long; `None` in a slot's seal.

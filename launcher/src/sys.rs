@@ -410,16 +410,9 @@ pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> Result<Vec<u8>, Errno> {
 }
 
 /// Seconds since 1970, by the machine's clock.
-#[cfg(all(feature = "all", feature = "std"))]
+#[cfg(feature = "all")]
 pub fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
-}
-
-/// Seconds since 1970, by the machine's clock.
-#[cfg(all(feature = "all", not(feature = "std")))]
-pub fn now() -> u64 {
-    crate::exec::seconds()
+    crate::exec::now() / 1_000_000_000
 }
 
 /// Says something on standard error; when even that fails there is nobody to tell.

@@ -15,7 +15,7 @@ use pspf_core::{Source, Verified};
 use rustix::fd::AsFd;
 use rustix::fs::{FlockOperation, OFlags};
 
-use crate::cache::open_or_make;
+use crate::cache::{Making, open_or_make};
 use crate::environment::Environment;
 use crate::error::{Error, Result, shown};
 use crate::policy::{RUN, Rules, act};
@@ -233,7 +233,7 @@ fn write<S: Source>(
 ) -> Result<()> {
     let Some(app_id) = verified.claims().and_then(|claims| claims.app_id.as_deref()) else { return Ok(()) };
     let key = hex(&verified.key_id().0);
-    let dir = open_or_make(directory, 0o700)?;
+    let dir = open_or_make(directory, 0o700, Making::NotForOthers)?;
     if !dir.is_ours()? {
         return Ok(());
     }

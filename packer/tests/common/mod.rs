@@ -4,8 +4,8 @@
 
 mod app;
 pub mod attacks;
-pub mod forge;
 mod cache;
+pub mod forge;
 mod host;
 mod mounts;
 mod package;
@@ -14,9 +14,9 @@ mod reference;
 mod report;
 mod scratch;
 mod signed;
-pub mod victim;
-mod versions;
 mod upgrade;
+mod versions;
+pub mod victim;
 
 pub use app::App;
 pub use cache::{boot_again, contents, difference, leftovers};
@@ -30,8 +30,8 @@ pub use reference::{Builder, Launcher, Reference, at_home};
 pub use report::{is_full, record};
 pub use scratch::{Scratch, remove, snapshot, walk};
 pub use signed::{Signed, User, key_id, succession};
-pub use versions::{Versions, Waiting};
 pub use upgrade::{Kind, output, pack_versions, package, start};
+pub use versions::{Versions, Waiting};
 
 use std::io::Write as _;
 use std::path::PathBuf;
