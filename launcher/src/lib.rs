@@ -115,6 +115,7 @@ pub fn prepare<S: Source>(
 ) -> Result<Command> {
     let cache = cache::Cache::open(&env)?;
     let mut workenv = Workenv::new(verified, &cache);
+    workenv.raise_check(&env);
     let mut command = workenv.command(&verified.metadata().command)?;
     command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
     workenv.prepare(verified, &cache, &command)?;

@@ -34,6 +34,8 @@ pub struct Workenv<'m> {
     name: String,
     metadata: &'m Metadata,
     lock: Option<OwnedFd>,
+    /// How closely a start looks at slots. Every one looks at their seals.
+    check: Check,
 }
 
 impl<'m> Workenv<'m> {
@@ -41,7 +43,15 @@ impl<'m> Workenv<'m> {
     pub fn new<S: Source>(verified: &'m Verified<'_, S>, cache: &Cache) -> Self {
         let name = name_of(verified.identity(), cache);
         let path = sys::join(&sys::join(cache.path(), b"v1/envs"), name.as_bytes());
-        Self { path, name, metadata: verified.metadata(), lock: None }
+        Self { path, name, metadata: verified.metadata(), lock: None, check: Check::Seal }
+    }
+
+    /// Lets the caller raise what is checked, never lower it: `PSPF_VERIFY=full`, or `FLAVOR_VALIDATION=strict`, compares the
+    /// content of every file of a shared slot with what was signed.
+    pub fn raise_check(&mut self, env: &Environment) {
+        if env.get(b"PSPF_VERIFY") == Some(b"full") || env.get(b"FLAVOR_VALIDATION") == Some(b"strict") {
+            self.check = Check::Content;
+        }
     }
 
     /// Makes sure that the slots are in the store and the workenv over them is whole. `command` is what starts the app;
@@ -159,7 +169,7 @@ impl<'m> Workenv<'m> {
             return Ok(State::Missing);
         }
         for slot in &plan.shared {
-            if !slot.is_intact(&cache.slots, Check::Seal)? {
+            if !slot.is_intact(&cache.slots, self.check)? {
                 return Ok(State::Damaged);
             }
         }

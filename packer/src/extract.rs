@@ -1,9 +1,10 @@
-//! Taking slots out of a package, to look at them. Only what was signed comes out, and it appears complete or not
-//! at all.
+//! Taking slots out of a package, to look at them. Only what was signed comes out, unless somebody asks for what nobody vouches
+//! for, and it appears complete or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use launcher::extract::Extractor;
 use launcher::store;
 use launcher::sys::Dir;
 use pspf_core::Verified;
@@ -50,6 +51,37 @@ pub fn all(file: &PackageFile, to: &Path, existing: Existing) -> Result<()> {
         fs::rename(&written, &place).map_err(|error| Error::io("cannot extract to", &place, &error))?;
     }
     beside.publish(&root, to, existing)
+}
+
+/// Extracts one slot, named by its index, of a package that nobody has to vouch for: to look inside, never to run. Neither
+/// signature nor digests are looked at; what an archive may have in it, and at most `cap` bytes of it, holds all the same.
+pub fn unverified_slot(file: &PackageFile, slot: &str, to: &Path, existing: Existing, cap: u64) -> Result<()> {
+    let count = file.package().table().len();
+    let Some(index) = slot.parse::<u32>().ok().filter(|index| (*index as usize) < count) else {
+        return Err(Error::new(Kind::Arguments, "slots of packages that are not verified go by their numbers")
+            .file(file.path())
+            .expected(format!("a number below {count}"))
+            .found(slot));
+    };
+    check_free(to, existing)?;
+    let beside = Beside::new(to)?;
+    let content = beside.path().join("content");
+    make_directory(&content)?;
+    let failed = |error: launcher::Error| of_launcher(&error).file(file.path());
+    let of_slot = |error: pspf_core::Error| failed(launcher::Error::slot(slot, error));
+    let root = Dir::open_path(content.as_os_str().as_encoded_bytes()).map_err(failed)?;
+    let mut reader = file.package().unverified_slot(index, cap).map_err(of_slot)?;
+    let placement = Placement::Private(String::new());
+    let extractor = Extractor::new(slot, &root, &placement, None);
+    let operations = file.package().descriptor(index).map_err(of_slot)?.operations;
+    let written = if operations.is_archive() {
+        extractor.archive(&mut reader).map_err(failed)?;
+        content
+    } else {
+        extractor.raw("content", 0o600, &mut reader).map_err(failed)?;
+        content.join("content")
+    };
+    beside.publish(&written, to, existing)
 }
 
 fn find(verified: &Verified<'_, fs::File>, slot: &str, file: &PackageFile) -> Result<u32> {

@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -202,4 +202,30 @@ fn executable(raw: &Path, scratch: &Scratch) -> PathBuf {
     common::copy_package(raw, &package);
     Command::new("chmod").arg("755").arg(&package).finish().exits(0);
     package
+}
+
+#[test]
+fn a_changed_package_can_be_looked_into_when_nobody_has_to_vouch_for_it() {
+    let scratch = Scratch::new();
+    let package = common::Signed::by("a").write(&scratch.join("app.psp"));
+    let parts = Parts::of(&package);
+    let mut bytes = parts.bytes.clone();
+    let slot = parts.part("slot 0");
+    bytes[slot.start] = b'E';
+    fs::write(&package, &bytes).unwrap();
+    let extract = |options: &[&str]| {
+        let output = scratch.join("out");
+        let _ = fs::remove_file(&output);
+        let mut command = common::packer();
+        command.arg("extract").args(options).arg(&package).args(["0"]).arg(&output);
+        (command.finish(), output)
+    };
+    let (refused, output) = extract(&[]);
+    refused.exits(107).prints_nothing();
+    assert!(!output.exists());
+    let (told, output) = extract(&["--unsafe"]);
+    told.exits(0).prints_nothing().says("nobody vouches").says("do not run it");
+    assert_eq!(fs::read(&output).unwrap(), &bytes[slot]);
+    assert_eq!(fs::metadata(&output).unwrap().permissions().mode() & 0o111, 0);
+    common::packer().args(["extract", "--unsafe"]).arg(&package).args(["9"]).arg(scratch.join("x")).finish().exits(105);
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 /// Every target, by the names of their programs.
 fn targets_there() -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for file in fs::read_dir(fuzz().join("fuzz_targets")).context("fuzz/fuzz_targets cannot be read")? {
+    for file in fs::read_dir(directory().join("fuzz_targets")).context("fuzz/fuzz_targets cannot be read")? {
         names.extend(file?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
     }
     names.sort();
@@ -69,12 +69,12 @@ fn lacks_libfuzzer() -> Option<String> {
 fn libfuzzer(targets: &[String], minutes: u64) -> Result<()> {
     let mut failed = Vec::new();
     for target in targets {
-        let corpus = fuzz().join("corpus").join(target);
+        let corpus = directory().join("corpus").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("{} cannot be made", corpus.display()))?;
         let mut command = Command::new("rustup");
         command.args(["run", "nightly", "cargo", "fuzz", "run", target]).arg(corpus);
         // What is found goes into the first directory; these stay as they are.
-        let kept = ["seeds", "regressions"].map(|kind| fuzz().join(kind).join(target));
+        let kept = ["seeds", "regressions"].map(|kind| directory().join(kind).join(target));
         command.args(kept.iter().filter(|directory| directory.exists()));
         command.args(["--", "-timeout=10", "-rss_limit_mb=1024", "-max_len=16384", "-print_final_stats=1"]);
         command.arg(format!("-max_total_time={}", minutes * 60));
@@ -100,8 +100,15 @@ fn stable_engine(targets: &[String], minutes: u64) -> Result<()> {
 
 /// Cargo, running a program of the fuzz package without libFuzzer.
 fn stable_cargo(args: &[&str]) -> Command {
-    let mut command = cargo(&["run", "--locked", "--release", "--no-default-features"]);
-    command.args(args).current_dir(fuzz()).env("CARGO_TARGET_DIR", built());
+    let mut command = cargo_fuzz(&["run", "--locked", "--release", "--no-default-features"]);
+    command.args(args);
+    command
+}
+
+/// Cargo in the fuzz package.
+pub(crate) fn cargo_fuzz(args: &[&str]) -> Command {
+    let mut command = cargo(args);
+    command.current_dir(directory()).env("CARGO_TARGET_DIR", built());
     command
 }
 
@@ -111,6 +118,6 @@ fn built() -> PathBuf {
 }
 
 /// The fuzz package, a workspace of its own.
-fn fuzz() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     project::root().join("fuzz")
 }

@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 
 use crate::install::{self, Tools};
 use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_example, cargo_freestanding};
-use crate::size;
 use crate::steps::{Outcome, Steps};
 use crate::vectors;
+use crate::{fuzz, size};
 
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
@@ -78,7 +78,8 @@ fn formatting(tools: &Tools) -> Result<Outcome> {
     }
     project::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     project::run(&mut cargo_freestanding(&["fmt", "--check"]))?;
-    done(&mut cargo_example(&["fmt", "--check"]))
+    project::run(&mut cargo_example(&["fmt", "--check"]))?;
+    done(&mut fuzz::cargo_fuzz(&["fmt", "--check"]))
 }
 
 fn lints(tools: &Tools) -> Result<Outcome> {
@@ -90,7 +91,9 @@ fn lints(tools: &Tools) -> Result<Outcome> {
     let args = ["clippy", "--locked", "--target", LAUNCHER_TARGET, "--all-targets", "--features", "selfcheck"];
     project::run(cargo_freestanding(&args).args(DENY_WARNINGS))?;
     let args = ["clippy", "--locked", "--target", LAUNCHER_TARGET];
-    done(cargo_example(&args).args(DENY_WARNINGS))
+    project::run(cargo_example(&args).args(DENY_WARNINGS))?;
+    let args = ["clippy", "--locked", "--no-default-features", "--all-targets"];
+    done(fuzz::cargo_fuzz(&args).args(DENY_WARNINGS))
 }
 
 fn lints_of_features(tools: &Tools) -> Result<Outcome> {
@@ -123,7 +126,7 @@ fn licences(tools: &Tools) -> Result<Outcome> {
     let Some(cargo_deny) = &tools.cargo_deny else {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     };
-    for manifest in [project::root(), project::freestanding(), project::freestanding_example()] {
+    for manifest in [project::root(), project::freestanding(), project::freestanding_example(), fuzz::directory()] {
         let mut deny = Command::new(cargo_deny);
         deny.arg("--manifest-path").arg(manifest.join("Cargo.toml"));
         deny.arg("--config").arg(project::root().join("deny.toml")).arg("--locked");
