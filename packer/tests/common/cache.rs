@@ -55,7 +55,7 @@ pub fn difference(expected: &BTreeMap<PathBuf, String>, found: &BTreeMap<PathBuf
 pub fn boot_again(cache: &Path) {
     for (path, _) in walk(cache).into_iter().filter(|(path, _)| path.file_name().is_some_and(|name| name == ".seal")) {
         let text = fs::read_to_string(&path).expect("a seal");
-        let boot = text.split(' ').nth(5).expect("a boot");
+        let boot = text.split([' ', '\n']).nth(5).expect("a boot");
         let other: String = boot.chars().map(|digit| if digit == '-' { '-' } else { '0' }).collect();
         fs::write(&path, text.replacen(boot, &other, 1)).expect("a seal");
     }
