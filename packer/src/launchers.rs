@@ -14,7 +14,7 @@
 /// The largest that `pspf-launcher` may become, in bytes.
 pub const SMALL_LIMIT: usize = 128 << 10;
 /// The largest that `pspf-launcher-all` may become, in bytes.
-pub const ALL_LIMIT: usize = 224 << 10;
+pub const ALL_LIMIT: usize = 232 << 10;
 
 /// The smallest launcher for the platform that packer was built for, or `None` where there is none yet.
 pub fn built_in() -> Option<&'static [u8]> {
