@@ -70,10 +70,14 @@ impl Signed {
             slots.push(&attestation);
         }
         let head = builder.sign(&SecretKey::from_seed_text(self.key), self.origin).expect("a head");
-        // Another file, as the one that is there may be running.
-        let _ = fs::remove_file(path);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path).expect("a file");
+        let made = path.with_extension("made");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&made).expect("a file");
         head.write(&launcher, &slots, &mut file).expect("a package");
+        // Another file, as the one that is there may be running; and copied by a process of its own: what this one has open for
+        // writing, a program that another test starts at this moment has, too, and then the package may not start (ETXTBSY).
+        let copied = Command::new("cp").args(["--remove-destination", "--preserve=mode"]).args([&made, path]).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{} cannot be copied", made.display());
+        fs::remove_file(made).expect("a file to remove");
         path.to_path_buf()
     }
 }
