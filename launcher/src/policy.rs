@@ -150,7 +150,7 @@ impl Rules {
 /// Does what a rule says: refuses, warns or goes on. `what` is the rule's name, or a sentence.
 #[inline(never)]
 pub fn act(mode: u64, typed: &[u8], what: String, is_key: bool) -> Result<()> {
-    let what = concat(&["the policy here: ", &what]);
+    let what = concat(&["against the policy here: ", &what]);
     match mode {
         REFUSE if is_key => Err(ErrorKind::Untrusted { what, hint: HINT }.into()),
         REFUSE => Err(ErrorKind::Refused { what, hint: HINT }.into()),

@@ -58,7 +58,12 @@ pub fn admit<S: Source>(verified: &Verified<'_, S>, rules: &Rules, env: &Environ
     let app_id = verified.claims().and_then(|claims| claims.app_id.as_deref());
     let known = Known { stores, key: hex(&verified.key_id().0), app_id };
     if required != 0 && !known.is_named(required, verified) {
-        act(untrusted, typed, concat(&["it asks for a key that somebody named, and nobody named ", &known.key]), true)?;
+        act(
+            untrusted,
+            typed,
+            concat(&["nobody named key ", &known.key, ", and it asks for one that somebody named"]),
+            true,
+        )?;
     }
     follow(verified, &known, demands, env, typed)
 }

@@ -50,7 +50,7 @@ impl Machine {
         demand("deny");
         self.run().exits(code).prints_nothing().says(words);
         self.check().exits(code).says(words);
-        let own_words = if rule == "untrusted_key" { "nobody named" } else { rule };
+        let own_words = if rule == "untrusted_key" { "nobody named key" } else { rule };
         self.start().exits(code).prints_nothing().says(own_words).says("packer policy check FILE");
         demand("warn");
         self.run().exits(0).prints("started 1").says("note: ").says(words);
