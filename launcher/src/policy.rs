@@ -27,7 +27,7 @@ pub const WARN: u64 = 2;
 /// It does not run.
 pub const REFUSE: u64 = 3;
 
-/// What all files demand together, in the order of [`FIELDS`].
+/// What all files demand together, in the order of `FIELDS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules([u64; 22]);
 
@@ -203,7 +203,7 @@ fn strictness(rule: usize, value: &Value<'_>) -> Option<u64> {
 const HINT: &str = "packer policy check FILE says more";
 /// This platform's names.
 const HOST: &str = if cfg!(target_arch = "aarch64") { "linux linux_arm64" } else { "linux linux_amd64" };
-/// The fields of `policy.json`, by their places in [`Rules`], each behind the name of its section.
+/// The fields of `policy.json`, by their places in `Rules`, each behind the name of its section.
 const FIELDS: &str = "version enforcement: default platform_mismatch root_execution expired_package missing_env missing_sbom \
     untrusted_key os_keychain execution: allow_platforms refuse_root max_age_days attestation: require_sbom trust: \
     require_trusted_key use_os_keychain unknown_key changed_key downgrade";
