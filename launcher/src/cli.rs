@@ -207,12 +207,12 @@ const ANY: usize = usize::MAX;
 const HEAD: &str = "signature, metadata and layout";
 const VERSION: &str = concat!("pspf-launcher ", env!("CARGO_PKG_VERSION"), " (PSPF/2025)\n");
 const HELP: &str = "\
-FLAVOR_LAUNCHER_CLI=1 FILE
-  info
-  verify            every byte
-  metadata          as signed
-  extract SLOT DIR
-  run ARGS
-  version
+FLAVOR_LAUNCHER_CLI=1 makes this package take a command:
+  info              name, key and slots
+  verify            check every byte
+  metadata          the signed JSON
+  extract SLOT DIR  write a slot's files
+  run ARGS          start the app
+  version           of the launcher
   help
 ";

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 #[cfg(feature = "all")]
 use rustix::fd::AsFd;
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
@@ -28,17 +29,9 @@ pub fn paths(env: &Environment, name: &[u8]) -> [Vec<u8>; 2] {
 #[cfg(not(feature = "all"))]
 pub fn refuse_policy(env: &Environment) -> Result<()> {
     for path in paths(env, b"policy.json") {
-        match sys::open_at(CWD, &path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, 0) {
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            // What the user may not read is not his: he runs with somebody else's HOME.
-            Err(Errno::ACCESS) if !path.starts_with(b"/etc/") => {}
-            _ => {
-                return Err(Error::refused(
-                    &path,
-                    "is in force, and this package cannot judge by it",
-                    "packer run FILE",
-                ));
-            }
+        if open(&path).is_some() {
+            let reason = "is in force, and this package cannot judge by it";
+            return Err(Error::refused(&path, reason, "packer run FILE"));
         }
     }
     Ok(())
@@ -48,15 +41,8 @@ pub fn refuse_policy(env: &Environment) -> Result<()> {
 /// anybody's word.
 #[cfg(feature = "all")]
 pub fn read(path: &[u8]) -> Result<Option<Vec<u8>>> {
-    // A FIFO does not stop us; it has no content either.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = match sys::open_at(CWD, path, flags, 0) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        // What the user may not read is not his: he runs with somebody else's HOME.
-        Err(Errno::ACCESS) if !path.starts_with(b"/etc/") => return Ok(None),
-        opened => opened,
-    };
-    let read = fd.and_then(|fd| Ok((Status::of(fd.as_fd())?.is_ours(), sys::read_all(fd.as_fd(), LARGEST)?)));
+    let Some(opened) = open(path) else { return Ok(None) };
+    let read = opened.and_then(|fd| Ok((Status::of(fd.as_fd())?.is_ours(), sys::read_all(fd.as_fd(), LARGEST)?)));
     match read {
         Ok((true, text)) => Ok(Some(text)),
         Ok(_) => Err(Error::refused(
@@ -65,6 +51,17 @@ pub fn read(path: &[u8]) -> Result<Option<Vec<u8>>> {
             "chown and chmod go-w it; under sudo, use your own HOME (sudo -H)",
         )),
         Err(errno) => Err(Error::io("cannot read", path, errno)),
+    }
+}
+
+/// Opens such a file; `None` when there is none for this user.
+fn open(path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
+    // A FIFO does not stop us; it has no content either.
+    match sys::open_at(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, 0) {
+        Err(Errno::NOENT | Errno::NOTDIR) => None,
+        // What the user may not read is not his: he runs with somebody else's HOME.
+        Err(Errno::ACCESS) if !path.starts_with(b"/etc/") => None,
+        opened => Some(opened),
     }
 }
 

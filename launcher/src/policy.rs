@@ -123,6 +123,10 @@ impl Rules {
 
     /// Adds what the package demands itself (docs/format.md section 4.3). True when it lacks a variable.
     fn add_demands<S: Source>(&mut self, package: &Verified<'_, S>, env: &Environment) -> Result<bool> {
+        // Most have none, and their document was read once already.
+        if !package.metadata().has_policy {
+            return Ok(false);
+        }
         let document = json::parse(package.json()).unwrap_or(Value::Null);
         let Some(Value::Object(fields)) = document.get("policy") else { return Ok(false) };
         let mut lacks = false;

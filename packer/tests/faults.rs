@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Finish as _, Finished, Kind, Scratch};
+use common::{Finish as _, Finished, Kind, Place};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -254,23 +254,7 @@ impl Step {
     }
 }
 
-/// Packages, and one cache for all runs of a scenario: workenvs depend on its path.
-struct Place {
-    scratch: Scratch,
-    kind: Kind,
-}
-
 impl Place {
-    fn new(kind: Kind) -> Self {
-        let scratch = Scratch::in_memory();
-        common::pack_versions(&scratch, kind);
-        Self { scratch, kind }
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.scratch.join("cache")
-    }
-
     fn start(&self, version: &str) -> Step {
         let command = common::start(&common::package(&self.scratch, version), &self.cache());
         Step { command, output: common::output(version, self.kind) }

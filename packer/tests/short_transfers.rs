@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::ptr;
 
-use common::{Finish as _, Finished, Kind, Scratch};
+use common::{Finish as _, Finished, Kind, Place};
 
 #[test]
 fn starts_are_right_however_few_bytes_each_read_and_write_moves() {
-    let app = App::new(Kind::Private);
+    let app = Place::new(Kind::Private);
     let Some(()) = can_trace() else { return };
     let expected = app.whole();
     for most in [3, 1000] {
@@ -36,7 +36,7 @@ fn starts_are_right_however_few_bytes_each_read_and_write_moves() {
 
 #[test]
 fn setup_commands_are_run_however_few_bytes_move() {
-    let app = App::new(Kind::Setup);
+    let app = Place::new(Kind::Setup);
     let Some(()) = can_trace() else { return };
     let expected = app.whole();
     common::remove(&app.cache());
@@ -46,7 +46,7 @@ fn setup_commands_are_run_however_few_bytes_move() {
 
 #[test]
 fn a_limit_on_the_size_of_files_refuses_or_ends_a_start_and_the_next_one_is_right() {
-    let app = App::new(Kind::Private);
+    let app = Place::new(Kind::Private);
     let expected = app.whole();
     // The seals' headers end at 256; the largest file has 85,000 bytes.
     for limit in [0, 1, 9, 100, 255, 256, 257, 300, 1000, 4096, 65_536, 84_999] {
@@ -91,7 +91,7 @@ fn a_disk_that_is_full_at_any_moment_refuses_a_start_and_the_next_one_on_a_large
             umount "$cache"
             echo $code
         done"#;
-    let app = App::new(Kind::Private);
+    let app = Place::new(Kind::Private);
     let expected = app.scratch.join("expected");
     std::fs::write(&expected, common::output("1", Kind::Private)).unwrap();
     let mut unshare = Command::new("unshare");
@@ -114,23 +114,7 @@ fn a_disk_that_is_full_at_any_moment_refuses_a_start_and_the_next_one_on_a_large
     assert!(said.ends_with("0\n"), "the largest disk is large enough: {said}");
 }
 
-/// An app and its cache.
-struct App {
-    scratch: Scratch,
-    kind: Kind,
-}
-
-impl App {
-    fn new(kind: Kind) -> Self {
-        let scratch = Scratch::in_memory();
-        common::pack_versions(&scratch, kind);
-        Self { scratch, kind }
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.scratch.join("cache")
-    }
-
+impl Place {
     fn start(&self) -> Command {
         common::start(&common::package(&self.scratch, "1"), &self.cache())
     }

@@ -41,6 +41,9 @@ pub struct Metadata {
     /// The digest of the launch policy, as the index carries it (`attestation_policy_hash`); `None` without a policy, and
     /// for one on whose text builders disagree (docs/format.md section 4).
     pub policy: Option<Digest>,
+    /// True when there is a launch policy, whatever its text.
+    #[cfg(feature = "foreign")]
+    pub has_policy: bool,
     /// What the JSON itself says of the launcher: its size, and its SHA-256 where it is readable.
     pub launcher: Option<(u64, Option<Digest>)>,
     /// The claims.
@@ -184,6 +187,8 @@ impl Metadata {
             policy: None,
             #[cfg(feature = "foreign")]
             policy: root.get("policy").and_then(policy_digest),
+            #[cfg(feature = "foreign")]
+            has_policy: root.get("policy").is_some(),
             launcher: launcher.and_then(|launcher| Some((launcher.opt_u64("size")?, checksum(&launcher)))),
             claims: extensions.map_or(Found::Nothing, |extensions| Found::read(&extensions)),
         }

@@ -1,7 +1,9 @@
 //! The decoders against the tools whose files they read, and against files that no tool would write.
 
+mod skipped;
+
 use std::env;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -12,6 +14,7 @@ use pspf_core::codec::{self, Stage};
 use pspf_core::format::{Operation, Operations};
 use pspf_core::limits::{CLAIMED_WINDOW, WINDOW};
 use pspf_core::{Digest, ErrorKind, Part, Result, Source};
+use skipped::skip;
 
 // Agreement
 
@@ -931,19 +934,6 @@ fn filter(command: &str, arguments: &[&str], data: &[u8]) -> Option<Vec<u8>> {
     });
     assert!(process.wait().unwrap().success(), "{command} {arguments:?}");
     Some(out)
-}
-
-/// Says that a test did less, for want of a program, to `cargo xtask test` as well; fails where nothing may be skipped.
-fn skip(program: &str) {
-    let thread = thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let reason = format!("there is no {program} here; cargo xtask test --install gets it");
-    assert!(env::var_os("PSPF_TEST_NO_SKIP").is_none(), "nothing may be skipped here, but {reason}");
-    eprintln!("skipped: {test}: {reason}");
-    if let Some(list) = env::var_os("PSPF_TEST_SKIPPED") {
-        let list = OpenOptions::new().append(true).create(true).open(list);
-        let _ = list.and_then(|mut list| writeln!(list, "{test}: {reason}"));
-    }
 }
 
 fn open<'a>(operation: Operation, stored: &'a dyn Source, window: u64) -> Box<dyn Stage + 'a> {

@@ -4,18 +4,21 @@
 //! Also without the feature `foreign`. `cargo xtask vectors` adds other people's archives, and `PSPF_TEST_FULL=1` more of
 //! those that are changed at random.
 
+mod skipped;
+
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, thread};
 
 use pspf_core::archive::{BLOCK, Kind, Reader};
 use pspf_core::codec::Stored;
 use pspf_core::{Digest, Part, Result};
 use serde_json::Value;
+use skipped::skip;
 
 #[test]
 fn archives_of_every_shape_are_refused_or_read_as_gnu_tar_and_python_read_them() {
@@ -784,19 +787,6 @@ fn sorted(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
-}
-
-/// Says that a test did less, for want of a program, to `cargo xtask test` as well; fails where nothing may be skipped.
-fn skip(program: &str) {
-    let thread = thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let reason = format!("there is no {program} here; cargo xtask test --install gets it");
-    assert!(env::var_os("PSPF_TEST_NO_SKIP").is_none(), "nothing may be skipped here, but {reason}");
-    eprintln!("skipped: {test}: {reason}");
-    if let Some(list) = env::var_os("PSPF_TEST_SKIPPED") {
-        let list = OpenOptions::new().append(true).create(true).open(list);
-        let _ = list.and_then(|mut list| writeln!(list, "{test}: {reason}"));
-    }
 }
 
 const POSIX: &[u8] = b"ustar\x0000";

@@ -30,7 +30,7 @@ pub use reference::{Builder, Launcher, Reference, at_home};
 pub use report::{is_full, record};
 pub use scratch::{Scratch, remove, snapshot, walk};
 pub use signed::{Signed, User, key_id, succession};
-pub use upgrade::{Kind, output, pack_versions, package, start};
+pub use upgrade::{Kind, Place, output, pack_versions, package, start};
 pub use versions::{Versions, Waiting};
 
 use std::io::Write as _;

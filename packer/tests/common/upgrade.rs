@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::process::Finish as _;
+use super::scratch::Scratch;
 use super::{pack, write_files};
 
 /// What is in a version beside its slots.
@@ -131,4 +132,22 @@ mode = "0600"
         manifest += "[[setup_commands]]\ntype = \"execute\"\ncommand = '/bin/sh -c \"echo set up {version} >> log\"'\n";
     }
     manifest
+}
+
+/// Packages of a kind, and one cache for all of their starts: workenvs depend on its path.
+pub struct Place {
+    pub scratch: Scratch,
+    pub kind: Kind,
+}
+
+impl Place {
+    pub fn new(kind: Kind) -> Self {
+        let scratch = Scratch::in_memory();
+        pack_versions(&scratch, kind);
+        Self { scratch, kind }
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.scratch.join("cache")
+    }
 }

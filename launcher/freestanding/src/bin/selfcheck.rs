@@ -47,9 +47,11 @@ fn churn(files: usize) {
         black_box((&name, &contents));
     }
     let mut buffer = [0; 4096];
-    let status = rustix::fs::open("/proc/self/status", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
-    if let Ok(len) = status.and_then(|file| rustix::io::read(file, &mut buffer)) {
-        print(buffer.get(..len).unwrap_or_default());
+    for figures in ["/proc/self/status", "/proc/self/smaps_rollup"] {
+        let file = rustix::fs::open(figures, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty());
+        if let Ok(len) = file.and_then(|file| rustix::io::read(file, &mut buffer)) {
+            print(buffer.get(..len).unwrap_or_default());
+        }
     }
 }
 
