@@ -570,7 +570,8 @@ fn pax_record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().position(|byte| *byte == b' ')?;
     let length = core::str::from_utf8(&records[..space]).ok().filter(|digits| !digits.starts_with('0'))?;
     let (record, rest) = records.split_at_checked(usize::try_from(number::parse(length, 10)?).ok()?)?;
-    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    // Some readers go by lines and not by lengths, and find another record in a value of several (the crate `tar` does).
+    let record = record.get(space + 1..)?.strip_suffix(b"\n").filter(|record| !record.contains(&b'\n'))?;
     // A key ends there for some readers as well.
     let equals = record.iter().position(|byte| matches!(byte, b'=' | 0)).filter(|at| record[*at] == b'=')?;
     Some((&record[..equals], &record[equals + 1..], rest))

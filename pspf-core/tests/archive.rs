@@ -310,6 +310,7 @@ fn extensions_and_headers_that_two_readers_could_take_differently_are_refused() 
         ("a size beyond 63 bits", record("size", b"9223372036854775808")),
         ("NUL in a path", record("path", b"a\0b")),
         ("NUL in a key", record("comm\0ent", b"a")),
+        ("a record in a value, for readers that go by lines", record("comment", b"a\n11 path=ab")),
         ("a path that is not UTF-8", record("path", b"\xff\xff")),
         ("a sparse file", record("GNU.sparse.name", b"something")),
         ("a volume", record("GNU.volume.label", b"something")),
