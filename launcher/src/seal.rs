@@ -73,9 +73,9 @@ impl Seal {
         Some(Self { tree, settled, entries, fd })
     }
 
-    /// True when the entries in `dir`, or what they lead to, are still as the rows say. A row is never taken apart:
-    /// it is compared with the one that its path would get now. Memory does not grow with their number.
-    pub fn rows_hold(&self, dir: &Dir) -> Result<bool> {
+    /// True when the entries in `dir`, or what they lead to, are still as the first `limit` rows say. A row is never taken
+    /// apart: it is compared with the one that its path would get now. Memory does not grow with their number.
+    pub fn rows_hold(&self, dir: &Dir, limit: u64) -> Result<bool> {
         let mut block = alloc::vec![0; BLOCK];
         let (mut at, mut count) = (HEADER as u64, 0);
         loop {
@@ -83,6 +83,9 @@ impl Seal {
                 .map_err(|errno| dir.failed("cannot read the seal of", b"", errno))?;
             let mut rest = &block[..read];
             while let Some(size) = rest.iter().position(|byte| *byte == 0) {
+                if count == limit {
+                    return Ok(true);
+                }
                 if !row_holds(&rest[..size], dir)? {
                     return Ok(false);
                 }

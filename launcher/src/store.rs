@@ -3,6 +3,8 @@
 //!
 //! A slot is extracted beside its place, sealed, and renamed into it, so that it is there whole or not at all.
 //! Of many first starts one extracts and the others wait for its lock, which the kernel releases when its owner dies.
+//!
+//! A slot that root has extracted for everybody ([`SYSTEM`]) is a link to it in the user's own store.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,7 +12,7 @@ use alloc::vec::Vec;
 use pspf_core::digest::Hasher;
 use pspf_core::number::decimal;
 use pspf_core::placement::Placement;
-use pspf_core::text::concat;
+use pspf_core::text::{concat, pieces};
 use pspf_core::{Digest, Part, Source, Verified, archive};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, OFlags};
@@ -25,6 +27,10 @@ use crate::sys::{self, Dir, Status};
 pub const CONTENT: &str = "content";
 /// The lock of the whole store, seen from the directory of the workenvs.
 pub const STORE_LOCK: &[u8] = b"../lock";
+
+/// Where the slots are that root has extracted for all users of a machine or container image (`packer workenv fill`). They
+/// are only read.
+pub const SYSTEM: &str = "/var/cache/pspf/v1/slots/";
 
 /// A slot that is in the store, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +82,10 @@ impl Shared {
             return Ok(());
         }
         sweep(slots, &self.name)?;
+        if self.is_in_systems(check) {
+            discard(slots, &self.name)?;
+            return slots.link(self.name.as_bytes(), &self.in_systems());
+        }
         let (temporary, dir) = temporary_dir(slots, &self.name)?;
         let published = self.extract(verified, &dir).and_then(|()| publish(slots, &temporary, &self.name));
         if published.is_err() {
@@ -85,11 +95,31 @@ impl Shared {
         published
     }
 
-    /// True when it is in the store and passes the check. In another boot than the one that wrote it, its content is
-    /// read once, for what had not reached the disk.
+    /// True when it is in the store, or a link to the system's is, and passes the check.
     pub fn is_intact(&self, slots: &Dir, check: Check) -> Result<bool> {
-        let Some(dir) = present(slots.open_dir(self.name.as_bytes()))? else { return Ok(false) };
-        let Some(seal) = Seal::open(&dir, &self.name)? else { return Ok(false) };
+        let name = self.name.as_bytes();
+        match present(slots.open_dir(name))? {
+            Some(dir) => self.passes(&dir, check),
+            None => Ok(slots.read_link(name).is_ok_and(|link| link == self.in_systems()) && self.is_in_systems(check)),
+        }
+    }
+
+    /// True when the system's store has it and it passes the check. Whatever is wrong with that store is no reason not to
+    /// start: then the slot goes into the user's own.
+    fn is_in_systems(&self, check: Check) -> bool {
+        let dir = system().and_then(|slots| slots.open_dir(self.name.as_bytes()).ok());
+        dir.is_some_and(|dir| self.passes(&dir, check).unwrap_or(false))
+    }
+
+    /// Where the system's store has it.
+    fn in_systems(&self) -> Vec<u8> {
+        concat(&[SYSTEM, &self.name]).into_bytes()
+    }
+
+    /// True when its directory passes the check. In another boot than the one that wrote it, its content is read once, for what
+    /// had not reached the disk.
+    fn passes(&self, dir: &Dir, check: Check) -> Result<bool> {
+        let Some(seal) = Seal::open(dir, &self.name)? else { return Ok(false) };
         if seal.tree != self.tree {
             return Ok(false);
         }
@@ -98,14 +128,14 @@ impl Shared {
         }
         let Some(content) = present(dir.open_dir(CONTENT.as_bytes()))? else { return Ok(false) };
         if seal.settled && check == Check::Rows {
-            return seal.rows_hold(&content);
+            return seal.rows_hold(&content, u64::MAX);
         }
         if hash_tree(&content)? != self.tree {
             return Ok(false);
         }
         if !seal.settled {
             // When it cannot be marked, the next start reads it again.
-            let _ = Seal::settle(&dir);
+            let _ = Seal::settle(dir);
         }
         Ok(true)
     }
@@ -119,6 +149,18 @@ impl Shared {
         seal.finish(dir, &self.name, self.tree, ["", ""])?;
         Ok(())
     }
+}
+
+/// The system's store; `None` where there is none, or others than root could write to it.
+pub fn system() -> Option<Dir> {
+    let mut dir = Dir::open_path(b"/").ok()?;
+    for name in pieces(SYSTEM, b'/').filter(|name| !name.is_empty()) {
+        dir = dir.open_dir(name.as_bytes()).ok()?;
+        if !dir.is_ours().ok()? {
+            return None;
+        }
+    }
+    Some(dir)
 }
 
 /// Takes what is not there, or not a directory, for absent.

@@ -13,7 +13,7 @@ use pspf_core::placement::{Placement, relative};
 use pspf_core::text::{concat, has, pieces};
 use pspf_core::{Digest, Source, Verified};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FileType, FlockOperation};
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
@@ -120,11 +120,12 @@ impl<'m> Workenv<'m> {
     }
 
     /// Tells before anything is extracted that the app's program would lie where no program may run (noexec). With
-    /// links that lead out of the workenv only the start itself can tell.
+    /// links that lead out of the workenv, or slots that are the system's, only the start itself can tell.
     fn check_programs_may_run(&self, cache: &Cache, program: &[u8]) -> Result<()> {
         if program.starts_with(&self.path)
             && self.metadata.workenv.links.iter().all(|(_, target)| target.starts_with("{workenv}/"))
             && sys::is_noexec(cache.envs.as_fd())
+            && store::system().is_none()
         {
             return Err(ErrorKind::Execution { program: shown(program), errno: Errno::ACCESS }.into());
         }
@@ -158,7 +159,7 @@ impl<'m> Workenv<'m> {
             // One whose setup did not come to its end is no reason to mistrust the slots.
             return Ok(if plan.runs_programs { State::Missing } else { State::Damaged });
         };
-        if !seal.rows_hold(&dir)? {
+        if !seal.rows_hold(&dir, u64::MAX)? {
             return Ok(State::Damaged);
         }
         let seal = seal.into_fd();
@@ -190,7 +191,7 @@ impl<'m> Workenv<'m> {
         env: &Environment,
     ) -> Result<()> {
         // A workenv that was whole once is mended in place: what the app or its user added to it stays.
-        if plan.is_mendable && self.mend(verified, cache, plan, env)? {
+        if self.mend(verified, cache, plan, env)? {
             return Ok(());
         }
         let (temporary, dir) = store::temporary_dir(&cache.envs, &self.name)?;
@@ -216,8 +217,15 @@ impl<'m> Workenv<'m> {
         env: &Environment,
     ) -> Result<bool> {
         let Some(dir) = store::present(cache.envs.open_dir(self.name.as_bytes()))? else { return Ok(false) };
-        if Seal::open(&dir, &self.name)?.is_none() {
-            return Ok(false);
+        let Some(seal) = Seal::open(&dir, &self.name)? else { return Ok(false) };
+        if !plan.is_mendable {
+            // What has changed are files of shared slots that were healed, or came from the other store.
+            let holds = seal.rows_hold(&dir, plan.own as u64)?;
+            if holds {
+                dir.remove(seal::UNFINISHED)?;
+                self.seal(plan, &dir)?;
+            }
+            return Ok(holds);
         }
         for path in &plan.sealed[..plan.written] {
             let (parent, file) = sys::split(path);
@@ -271,7 +279,7 @@ impl<'m> Workenv<'m> {
         Ok(())
     }
 
-    /// Setup commands, in their order; the seal last, as [`Writer::create`](seal::Writer::create) has it.
+    /// Setup commands, in their order; the seal last.
     fn finish(&mut self, plan: &Plan, dir: &Dir, env: &Environment) -> Result<()> {
         let values = self.placeholders();
         for command in &self.metadata.setup {
@@ -299,9 +307,19 @@ impl<'m> Workenv<'m> {
                 }
             }
         }
+        self.seal(plan, dir)
+    }
+
+    /// Writes the seal, as [`Writer::create`](seal::Writer::create) has it.
+    fn seal(&mut self, plan: &Plan, dir: &Dir) -> Result<()> {
         let mut seal = seal::Writer::create(dir)?;
         for (i, path) in plan.sealed.iter().enumerate() {
-            match dir.stat_target(path.as_bytes()) {
+            let mut stat = dir.stat_target(path.as_bytes());
+            // The files that links lead to are for the seals of slots, but for those that start the app.
+            if i < plan.written && stat.as_ref().is_ok_and(|stat| stat.kind == FileType::RegularFile) {
+                stat = dir.stat(path.as_bytes());
+            }
+            match stat {
                 // The command may name a file that the app has yet to write, and a setup program remove what was
                 // written for it.
                 Err(error) if (i >= plan.written || plan.runs_programs) && error.errno() == Some(Errno::NOENT) => {}
@@ -346,10 +364,12 @@ struct Plan {
     /// Slots in the workenv.
     private: Vec<(u32, Placement)>,
     /// What every start looks at: first the files and links that are written, links to slots among them, then the
-    /// files that the command names.
+    /// files that the command names, those of shared slots last.
     sealed: Vec<String>,
     /// How many are written.
     written: usize,
+    /// How many are not in shared slots.
+    own: usize,
     /// True when setup commands run programs.
     runs_programs: bool,
     /// True when everything of it can be written again without touching what else is there.
@@ -385,6 +405,7 @@ impl Plan {
             plan.sealed.push(relative(path).into());
         }
         plan.written = plan.sealed.len();
+        plan.own = plan.written;
         plan.seal_command(metadata);
         Ok(plan)
     }
@@ -402,8 +423,17 @@ impl Plan {
                 None if i == 0 && !has(word, b'/') => concat(&["bin/", word]),
                 None => continue,
             };
-            if !lazy(&path) {
+            if lazy(&path) {
+                continue;
+            }
+            // Through a link of the workenv's own as well.
+            let linked =
+                |link: &String| path.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            if self.sealed[..self.written].iter().any(linked) {
                 self.sealed.push(path);
+            } else {
+                self.sealed.insert(self.own, path);
+                self.own += 1;
             }
         }
     }

@@ -8,15 +8,11 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{App, Finish as _, Finished, Scratch};
-
-const ALICE: u32 = 54_321;
-const MALLORY: u32 = 54_322;
-const ROOT: u32 = 0;
+use common::machine::{ALICE, MALLORY, Machine, ROOT, own, owner, set_mode};
 
 #[test]
 fn a_cache_of_somebody_else_is_refused_whatever_its_mode() {
@@ -209,67 +205,6 @@ fn a_package_with_more_rights_than_its_caller_does_not_start() {
     assert_eq!(entries(&machine.root.join("home/alice")), 0);
 }
 
-/// A root directory with a package that prints where its workenv is.
-struct Machine {
-    root: Scratch,
-}
-
-impl Machine {
-    /// `None`: skipped.
-    fn new() -> Option<Self> {
-        common::require_root()?;
-        let busybox = common::busybox()?;
-        let manifest = format!(
-            "[execution]\ncommand = \"{{workenv}}/bin/busybox echo {{workenv}}\"\n\
-             [[slots]]\nid = \"busybox\"\nsource = \"{}\"\ntarget = \"bin/busybox\"\npermissions = \"0755\"\n\
-             operations = \"raw\"\n",
-            busybox.display()
-        );
-        let app = App::new(&[], &manifest);
-        let machine = Self { root: Scratch::new() };
-        common::copy_package(&app.package(), &machine.root.join("app.psp"));
-        for (path, uid, mode) in [
-            ("home", ROOT, 0o755),
-            ("home/alice", ALICE, 0o755),
-            ("home/mallory", MALLORY, 0o777),
-            ("srv", ROOT, 0o755),
-            ("var", ROOT, 0o755),
-            ("var/tmp", ROOT, 0o1777),
-            ("tmp", ROOT, 0o1777),
-        ] {
-            machine.dir(path, uid, mode);
-        }
-        Some(machine)
-    }
-
-    /// Makes a directory of this user's, or makes it one.
-    fn dir(&self, path: &str, uid: u32, mode: u32) -> PathBuf {
-        let path = self.root.dir(path);
-        own(&path, uid);
-        set_mode(&path, mode);
-        path
-    }
-
-    /// A start by this user, with these variables and no others.
-    fn start(&self, uid: u32, variables: &[(&str, &str)]) -> Finished {
-        let mut start = Command::new("/usr/sbin/chroot");
-        start.arg(format!("--userspec={uid}:{uid}")).arg("--groups=").arg(&*self.root).arg("/app.psp");
-        start.env_clear().envs(variables.iter().copied()).finish()
-    }
-
-    /// The cache that such a start takes, which has to be right and quiet, twice.
-    #[track_caller]
-    fn cache_of_start(&self, uid: u32, variables: &[(&str, &str)]) -> String {
-        let workenvs = [(); 2].map(|()| self.start(uid, variables).exits(0).stays_quiet().stdout());
-        assert_eq!(workenvs[0], workenvs[1]);
-        let (cache, _) = workenvs[0].split_once("/v1/envs/").expect("a workenv");
-        let inside = self.root.join(&cache[1..]);
-        assert_eq!(owner(&inside), uid);
-        assert_eq!(fs::metadata(inside).unwrap().permissions().mode() & 0o022, 0);
-        cache.to_owned()
-    }
-}
-
 fn published(cache: &Path, kind: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(cache.join("v1").join(kind)).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.is_dir()).collect()
@@ -277,16 +212,4 @@ fn published(cache: &Path, kind: &str) -> Vec<PathBuf> {
 
 fn entries(directory: &Path) -> usize {
     fs::read_dir(directory).unwrap().count()
-}
-
-fn own(path: &Path, uid: u32) {
-    chown(path, Some(uid), Some(uid)).unwrap();
-}
-
-fn owner(path: &Path) -> u32 {
-    std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap())
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

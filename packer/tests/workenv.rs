@@ -383,6 +383,30 @@ fn a_start_that_is_asked_for_a_full_check_heals_what_was_edited_without_a_trace(
 }
 
 #[test]
+fn a_start_that_heals_the_slot_of_its_program_keeps_what_the_app_wrote_and_never_seals_a_private_program_that_changed()
+{
+    for (lifecycle, keeps) in [("runtime", true), ("config", false)] {
+        let slots = format!(
+            "[[slots]]\nid = \"app\"\nsource = \"app\"\nlifecycle = \"{lifecycle}\"\n\
+             [[slots]]\nid = \"own\"\nsource = \"own\"\nlifecycle = \"config\"\n"
+        );
+        let files = [("app/bin/run", "#!/bin/sh\necho as signed\n"), ("own/settings", "")];
+        let app = App::new(&files, &format!("[execution]\ncommand = \"{{workenv}}/app/bin/run\"\n{slots}"));
+        let start = || app.start().finish().exits(0).stays_quiet().stdout();
+        assert_eq!(start(), "as signed\n");
+        let env = common::env_of(&app.cache());
+        fs::write(env.join("own/left"), "").unwrap();
+        let program = fs::canonicalize(env.join("app/bin/run")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&program, "#!/bin/sh\necho forged\n").unwrap();
+        for _ in 0..2 {
+            assert_eq!(start(), "as signed\n", "{lifecycle}");
+        }
+        assert_eq!(env.join("own/left").exists(), keeps, "{lifecycle}");
+    }
+}
+
+#[test]
 fn verify_finds_what_was_changed_and_repair_brings_it_back_with_the_next_start() {
     let versions = started(2);
     versions.workenv(&["verify"]).exits(0).stays_quiet().prints("2 workenvs and 3 slots: all as they were extracted\n");

@@ -1,13 +1,17 @@
 //! `packer workenv`
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use packer::workenvs::{Checked, Collected, DamageKind, Kept, Removed, Slot, Store, Which, Workenv};
+use packer::package_file::PackageFile;
+use packer::workenvs::{
+    Checked, Collected, DamageKind, Filled, FilledSlot, Kept, Removed, Slot, Store, Which, Workenv, fill, system_cache,
+};
 use packer::{Error, Kind, Result};
 use pspf_core::error::printable;
 use serde::Serialize;
 
-use super::{bytes, print, print_json, size};
+use super::{bytes, print, print_json, progress, size};
 
 /// What packages have extracted on this machine, and how it goes away
 #[derive(Debug, clap::Args)]
@@ -30,6 +34,8 @@ enum Command {
     Clean(Clean),
     /// Remove what was not used for a while
     Gc(Gc),
+    /// Extract the slots of packages once for all users of this machine, or of a container image
+    Fill(Fill),
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,6 +98,21 @@ struct Gc {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: sudo packer workenv fill /opt/apps/*.psp\n\
+                        In a Dockerfile: RUN packer workenv fill /opt/app.psp")]
+struct Fill {
+    /// The packages
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A cache directory other than the system's, to be put in its place: below the root of an image
+    #[arg(long, value_name = "DIR", default_value = system_cache().as_os_str())]
+    to: PathBuf,
+    /// Print a report for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct How {
     /// Only say what would be removed
     #[arg(long)]
@@ -102,18 +123,49 @@ struct How {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let store = Store::open()?;
     match &args.command {
-        Command::List(args) => list(&store, args),
-        Command::Info(args) => info(&store, args),
-        Command::Verify(args) => verify(&store, args),
-        Command::Remove(args) => remove(&store, args),
-        Command::Clean(args) => collect(&store, &Which::All, &args.how).map(|_| ()),
+        Command::List(args) => list(&Store::open()?, args),
+        Command::Info(args) => info(&Store::open()?, args),
+        Command::Verify(args) => verify(&Store::open()?, args),
+        Command::Remove(args) => remove(&Store::open()?, args),
+        Command::Clean(args) => collect(&Store::open()?, &Which::All, &args.how).map(|_| ()),
         Command::Gc(args) => {
             let which = Which::Unused { older_than: args.older_than, max_size: args.max_size };
-            collect(&store, &which, &args.how).map(|_| ())
+            collect(&Store::open()?, &which, &args.how).map(|_| ())
         }
+        Command::Fill(args) => fill_system(args),
     }
+}
+
+fn fill_system(args: &Fill) -> Result<()> {
+    let progress = progress::Shown::new(args.json);
+    let mut all = Vec::new();
+    for file in &args.files {
+        all.push(fill(&PackageFile::open(file)?, &args.to, &progress)?);
+    }
+    drop(progress);
+    if args.json {
+        return print_json(&all);
+    }
+    print(&all.iter().map(filled).collect::<Vec<_>>().join("\n"));
+    Ok(())
+}
+
+fn filled(filled: &Filled) -> String {
+    let Filled { file, store, slots, private, for_everybody } = filled;
+    let mut lines = vec![format!("{}: {} in {}", file.display(), count(slots.len(), "slot"), store.display())];
+    for FilledSlot { id, bytes, is_new, .. } in slots {
+        let there = if *is_new { "" } else { "  there already" };
+        lines.push(format!("  {:20}  {:>10}{there}", printable(id), size(*bytes)));
+    }
+    if !private.is_empty() {
+        let ids: Vec<_> = private.iter().map(|id| printable(id)).collect();
+        lines.push(format!("  not shared: {}; each user's starts extract their own", ids.join(", ")));
+    }
+    if !for_everybody {
+        lines.push("  note: the directory is not root's, so starts of other users pass it over".to_owned());
+    }
+    lines.join("\n")
 }
 
 fn list(store: &Store, args: &List) -> Result<()> {
@@ -140,9 +192,10 @@ fn list(store: &Store, args: &List) -> Result<()> {
         let package = package_of(workenv.package.as_deref());
         lines.push(format!("  {}  {:>10}  {:<11}  {package}", workenv.name, size(workenv.bytes), used(workenv)));
     }
-    for Slot { name, bytes, workenvs, .. } in &inventory.slots {
+    for Slot { name, bytes, workenvs, is_systems, .. } in &inventory.slots {
+        let place = if *is_systems { ", in the system's store" } else { "" };
         let users = if workenvs.is_empty() { "unused".to_owned() } else { count(workenvs.len(), "workenv") };
-        lines.push(format!("  slot {}...  {:>20}  {users}", &name[..name.len().min(16)], size(*bytes)));
+        lines.push(format!("  slot {}...  {:>20}  {users}{place}", &name[..name.len().min(16)], size(*bytes)));
     }
     if inventory.leftover_bytes != 0 {
         lines.push(format!("  {} left by starts that were killed", size(inventory.leftover_bytes)));

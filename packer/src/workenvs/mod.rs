@@ -4,6 +4,7 @@
 //! Store ──> list      what is there, how large, used when and by whom
 //!       ──> verify    is it still what was extracted
 //!       ──> collect   what nobody uses goes away
+//! package ─> fill     slots for every user of the machine, where starts find them
 //! ```
 //!
 //! The protocol is in docs/architecture.md ("The cache on disk"): a first start holds the lock of the store until its
@@ -11,6 +12,7 @@
 //! both alone.
 
 mod collect;
+mod fill;
 mod in_use;
 mod verify;
 
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use collect::{Collected, Kept, Removed, Which};
+pub use fill::{Filled, FilledSlot, fill, system_cache};
 use launcher::cache::Cache;
 use launcher::seal::{self, Seal};
 use launcher::store::present;
@@ -84,6 +87,8 @@ pub struct Slot {
     pub path: PathBuf,
     /// What it takes on disk.
     pub bytes: u64,
+    /// It is a link to the system's store, and takes nothing here.
+    pub is_systems: bool,
     /// The names of the workenvs that have links to it.
     pub workenvs: BTreeSet<String>,
 }
@@ -112,7 +117,7 @@ impl Store {
             let path = self.directory(Place::Slots).join(&name);
             let names = workenvs.iter().filter(|workenv| workenv.slots.contains(&name));
             let names = names.map(|workenv| workenv.name.clone()).collect();
-            Slot { bytes: size_of(&path), path, workenvs: names, name }
+            Slot { bytes: size_of(&path), is_systems: path.is_symlink(), path, workenvs: names, name }
         });
         let slots = slots.collect();
         let mut leftover_bytes = 0;

@@ -98,6 +98,9 @@ impl Store {
     /// What is wrong with a slot or a workenv. One that goes away meanwhile is no damage.
     fn check(&self, place: Place, name: &str) -> Result<Option<(&'static str, Vec<String>)>> {
         let parent = self.dir(place);
+        if place == Place::Slots && parent.read_link(name.as_bytes()).is_ok() {
+            return check_link(parent, name).map_err(|error| of_launcher(&error));
+        }
         let Some(dir) = present(parent.open_dir(name.as_bytes())).map_err(|error| of_launcher(&error))? else {
             return Ok(None);
         };
@@ -144,6 +147,14 @@ impl Store {
     }
 }
 
+/// A slot of the system's.
+fn check_link(slots: &Dir, name: &str) -> launcher::Result<Option<(&'static str, Vec<String>)>> {
+    match present(slots.open_linked(name.as_bytes()))? {
+        Some(dir) => check_slot(&dir, name),
+        None => Ok(Some(("it was in the system's store, and is there no more", Vec::new()))),
+    }
+}
+
 fn check_slot(dir: &Dir, name: &str) -> launcher::Result<Option<(&'static str, Vec<String>)>> {
     let Some(seal) = Seal::open(dir, name)? else { return Ok(Some((NO_SEAL, Vec::new()))) };
     let Some(content) = present(dir.open_dir(CONTENT.as_bytes()))? else {
@@ -157,7 +168,7 @@ fn check_slot(dir: &Dir, name: &str) -> launcher::Result<Option<(&'static str, V
 
 fn check_env(dir: &Dir, name: &str) -> launcher::Result<Option<(&'static str, Vec<String>)>> {
     let Some(seal) = Seal::open(dir, name)? else { return Ok(Some((NO_SEAL, Vec::new()))) };
-    if seal.rows_hold(dir)? {
+    if seal.rows_hold(dir, u64::MAX)? {
         return Ok(None);
     }
     Ok(Some(("files that start the app have changed", changed(&seal, dir)?)))

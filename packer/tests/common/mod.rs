@@ -7,6 +7,7 @@ pub mod attacks;
 mod cache;
 pub mod forge;
 mod host;
+pub mod machine;
 mod mounts;
 mod package;
 mod process;
