@@ -235,7 +235,7 @@ fn cell(must: Must, outcome: &Outcome) -> String {
 
 /// Where `cargo xtask attacks` looks for what came of each attack.
 fn results() -> Option<PathBuf> {
-    std::env::var_os("PSPF_ATTACKS_RESULTS").map(PathBuf::from)
+    std::env::var_os("PSPF_TEST_RESULTS").map(PathBuf::from)
 }
 
 /// A line of tabs: number, attack, cells.

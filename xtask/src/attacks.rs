@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::install::{FLAVORPACK, Tools};
-use crate::project::{self, cargo, output, root};
+use crate::options;
+use crate::project::{self, cargo, root};
+use crate::results::{self, Results};
 
 /// The page with the table, and what it lies between.
 const PAGE: &str = "docs/trust.md";
@@ -17,22 +19,13 @@ const END: &str = "<!-- end of attacks -->\n";
 const CELLS: usize = 3;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut write = false;
-    for arg in args {
-        match arg.as_str() {
-            "--write" => write = true,
-            other => bail!("attacks does not know {other:?}; it takes --write"),
-        }
-    }
-    let results = project::target().join("attacks");
-    let _ = fs::remove_dir_all(&results);
-    fs::create_dir_all(&results).with_context(|| format!("{} cannot be made", results.display()))?;
+    let write = options::write("attacks", args)?;
+    let results = Results::new("attacks")?;
     // Nothing may be skipped: half a table would prove nothing.
     let mut tests = cargo(&["test", "--locked", "--package", "packer", "--test", "attacks"]);
     // One after the other: some count memory or keep both cores busy, and must not meet.
     tests.args(["--", "--test-threads=1"]);
-    tests.env("PSPF_ATTACKS_RESULTS", &results);
-    project::run(Tools::find().tell(&mut tests, true, false))?;
+    project::run(Tools::find().tell(results.tell(&mut tests), true, false))?;
     let table = table(&results)?;
     print!("{table}");
     if write {
@@ -41,8 +34,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn table(results: &Path) -> Result<String> {
-    let (ours, reference) = (lines(results, "ours")?, lines(results, "reference")?);
+fn table(results: &Results) -> Result<String> {
+    let sections = results.sections()?;
+    let (ours, reference) = (lines(&sections, "ours")?, lines(&sections, "reference")?);
     let attacks = |lines: &[Vec<String>]| lines.iter().map(|line| line[..2].to_vec()).collect::<Vec<_>>();
     ensure!(!ours.is_empty() && attacks(&ours) == attacks(&reference), "an attack was not tried on both");
     let version = FLAVORPACK.replace("==", " ");
@@ -54,25 +48,17 @@ fn table(results: &Path) -> Result<String> {
         let cells = [&ours[..], &reference[2..]].concat();
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
-    let date = output("date", &["+%Y-%m-%d"]).unwrap_or_default();
-    let _ = writeln!(text, "\nMade by `cargo xtask attacks --write`, {date}.");
+    let _ = writeln!(text, "\nMade by `cargo xtask attacks --write`, {}.", results::today());
     Ok(text)
 }
 
 /// What the tests have written about one maker, in the order of the attacks.
-fn lines(results: &Path, maker: &str) -> Result<Vec<Vec<String>>> {
-    let mut files = Vec::new();
-    for file in fs::read_dir(results).context("no results")? {
-        let path = file?.path();
-        if path.to_string_lossy().ends_with(&format!("-{maker}")) {
-            files.push(path);
-        }
-    }
-    files.sort();
+fn lines(sections: &[(String, String)], maker: &str) -> Result<Vec<Vec<String>>> {
+    let ending = format!("-{maker}");
     let mut lines = Vec::new();
-    for file in files {
-        let line: Vec<String> = fs::read_to_string(&file)?.split('\t').map(str::to_owned).collect();
-        ensure!(line.len() == 2 + CELLS, "{} has {} cells", file.display(), line.len());
+    for (file, text) in sections.iter().filter(|(file, _)| file.ends_with(&ending)) {
+        let line: Vec<String> = text.split('\t').map(str::to_owned).collect();
+        ensure!(line.len() == 2 + CELLS, "{file} has {} cells", line.len());
         lines.push(line);
     }
     Ok(lines)

@@ -1,36 +1,22 @@
 //! `cargo xtask faults` and `cargo xtask soak`: what ordinary test runs take a sample of, whole, and its report.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
+use crate::options::{self, Takes};
 use crate::project::{self, cargo, root};
 
 /// How many cycles a soak has unless the command says otherwise.
 const CYCLES: u64 = 100_000;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut write = false;
-    for arg in args {
-        match arg.as_str() {
-            "--write" => write = true,
-            other => bail!("faults does not know {other:?}; it takes --write"),
-        }
-    }
+    let write = options::write("faults", args)?;
     test("faults", &[("PSPF_TEST_FULL", "1")], write)
 }
 
 pub(crate) fn soak(args: &[String]) -> Result<()> {
     let (mut write, mut cycles) = (false, CYCLES);
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--write" => write = true,
-            "--cycles" => {
-                let number = args.next().context("--cycles needs a number")?;
-                cycles = number.parse().with_context(|| format!("--cycles needs a number, not {number:?}"))?;
-            }
-            other => bail!("soak does not know {other:?}; it takes --cycles N and --write"),
-        }
-    }
+    let options = &mut [("--cycles", Takes::Number(&mut cycles)), ("--write", Takes::Nothing(&mut write))];
+    options::read("soak", args, options)?;
     test("soak", &[("PSPF_TEST_CYCLES", &cycles.to_string())], write)
 }
 

@@ -6,6 +6,7 @@ mod faults;
 mod fuzz;
 mod install;
 mod load;
+mod options;
 mod project;
 mod results;
 mod size;

@@ -28,28 +28,48 @@ impl Results {
         tests.env("PSPF_TEST_RESULTS", &self.directory)
     }
 
-    /// Prints all sections, sorted by the names of their files, and puts them into `benches/` when asked to.
-    pub(crate) fn finish(&self, title: &str, write: bool) -> Result<()> {
-        let mut sections: Vec<PathBuf> = Vec::new();
+    /// What they have written, by the names of their files and in that order.
+    pub(crate) fn sections(&self) -> Result<Vec<(String, String)>> {
+        let mut sections = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
-            sections.push(entry?.path());
+            let entry = entry?;
+            sections.push((entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?));
         }
         ensure!(!sections.is_empty(), "no test had anything to say");
         sections.sort();
-        let mut text = format!("# {title}\n\nWritten by `cargo xtask {} --write`.\n", self.name);
-        for section in sections {
-            text.push('\n');
-            text.push_str(&fs::read_to_string(&section)?);
-        }
-        let kernel = output("uname", &["-sr"]).unwrap_or_default();
-        let kernel = kernel.split('-').next().unwrap_or_default();
-        let date = output("date", &["+%Y-%m-%d"]).unwrap_or_default();
-        text.push_str(&format!("\nMeasured on {kernel}, {date}.\n"));
-        print!("{text}");
-        if write {
-            let path = root().join(format!("benches/RESULTS-{}.md", self.name));
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(())
+        Ok(sections)
     }
+
+    /// Prints all sections, and puts them into `benches/` when asked to.
+    pub(crate) fn finish(&self, title: &str, write: bool) -> Result<()> {
+        let mut text = format!("# {title}\n\nWritten by `cargo xtask {} --write`.\n", self.name);
+        for (_, section) in self.sections()? {
+            text.push('\n');
+            text.push_str(&section);
+        }
+        text.push_str(&format!("\n{}\n", measured()));
+        publish(self.name, &text, write)
+    }
+}
+
+/// Prints a page, and puts it into `benches/` when asked to. `name` is that of the task.
+pub(crate) fn publish(name: &str, text: &str, write: bool) -> Result<()> {
+    print!("{text}");
+    if write {
+        let path = root().join(format!("benches/RESULTS-{name}.md"));
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The last line of a page: where and when.
+pub(crate) fn measured() -> String {
+    let kernel = output("uname", &["-sr"]).unwrap_or_default();
+    let kernel = kernel.split('-').next().unwrap_or_default();
+    format!("Measured on {kernel}, {}.", today())
+}
+
+/// The date, as year, month and day.
+pub(crate) fn today() -> String {
+    output("date", &["+%Y-%m-%d"]).unwrap_or_default()
 }

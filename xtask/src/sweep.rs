@@ -1,18 +1,13 @@
 //! `cargo xtask sweep`: every field of a package changed, alone and in pairs, in the library and by the finished tool.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
+use crate::options;
 use crate::project::{self, cargo};
 use crate::results::Results;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut write = false;
-    for arg in args {
-        match arg.as_str() {
-            "--write" => write = true,
-            other => bail!("sweep does not know {other:?}; it takes --write"),
-        }
-    }
+    let write = options::write("sweep", args)?;
     let results = Results::new("sweep")?;
     for package in [&["--package", "pspf-core", "--all-features"][..], &["--package", "packer"]] {
         let mut tests = cargo(&["test", "--locked"]);

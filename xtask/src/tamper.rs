@@ -10,10 +10,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::project::{self, cargo, output, root};
-use crate::size;
+use crate::options::{self, Takes};
+use crate::project::{self, cargo, output};
+use crate::{results, size};
 
 /// What the app prints, and what it exits with.
 const STARTED: &str = "the app was started\n";
@@ -23,14 +24,9 @@ const PATIENCE: &str = "2";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (mut write, mut samples) = (false, 1000);
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        match arg.as_str() {
-            "--write" => write = true,
-            "--samples" => samples = rest.next().and_then(|n| n.parse().ok()).context("--samples needs a number")?,
-            other => bail!("tamper does not know {other:?}; it takes --write and --samples N"),
-        }
-    }
+    let options = &mut [("--write", Takes::Nothing(&mut write)), ("--samples", Takes::Number(&mut samples))];
+    options::read("tamper", args, options)?;
+    let samples = usize::try_from(samples)?;
     let is_root = output("id", &["-u"]).is_some_and(|id| id == "0");
     ensure!(is_root, "tamper needs root: it starts each package as nobody, in a root directory of its own");
     project::run(&mut cargo(&["build", "--locked", "--package", "packer"]))?;
@@ -62,12 +58,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         }
     }
     let report = report(&counts, launcher, samples, headers);
-    print!("{report}");
-    if write {
-        let path = root().join("benches/RESULTS-tamper.md");
-        fs::write(&path, report).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    results::publish("tamper", &report, write)
 }
 
 type Counts = BTreeMap<(Cache, &'static str), BTreeMap<Outcome, usize>>;
@@ -249,10 +240,7 @@ fn report(counts: &Counts, launcher: usize, samples: usize, headers: usize) -> S
         }
         let _ = writeln!(text, "| {} | **all** | {} |", cache.name(), row(&all));
     }
-    let kernel = output("uname", &["-sr"]).unwrap_or_default();
-    let kernel = kernel.split('-').next().unwrap_or_default();
-    let date = output("date", &["+%Y-%m-%d"]).unwrap_or_default();
-    let _ = writeln!(text, "\nMeasured on {kernel}, {date}.");
+    let _ = writeln!(text, "\n{}", results::measured());
     text
 }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::install::{self, Tools};
+use crate::options::{self, Takes};
 use crate::project::{self, LAUNCHER_TARGET, cargo, cargo_example, cargo_freestanding};
 use crate::steps::{Outcome, Steps};
 use crate::vectors;
@@ -22,13 +23,8 @@ const FEATURE_SETS: &[(&str, &[&str])] = &[
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (mut install, mut full) = (false, false);
-    for arg in args {
-        match arg.as_str() {
-            "--install" => install = true,
-            "--full" => full = true,
-            other => bail!("test does not know {other:?}; it takes --install and --full"),
-        }
-    }
+    let options = &mut [("--install", Takes::Nothing(&mut install)), ("--full", Takes::Nothing(&mut full))];
+    options::read("test", args, options)?;
     let strict = install || std::env::var_os("CI").is_some_and(|value| value == "true");
     let mut steps = Steps::new(strict);
     if install {

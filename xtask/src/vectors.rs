@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::options;
 use crate::project::{self, cargo, output};
 use crate::results::Results;
 
@@ -26,13 +27,7 @@ const TAKEN: &[(&str, &str, &str)] = &[
 ];
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut write = false;
-    for arg in args {
-        match arg.as_str() {
-            "--write" => write = true,
-            other => bail!("vectors does not know {other:?}; it takes --write"),
-        }
-    }
+    let write = options::write("vectors", args)?;
     if let Some(reason) = lacks() {
         bail!("{reason}");
     }
