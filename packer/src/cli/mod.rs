@@ -11,6 +11,7 @@ mod trust;
 mod verify;
 mod workenv;
 
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -93,7 +94,8 @@ pub(crate) fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Where it cannot be told the code has to say it.
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -114,19 +116,22 @@ fn dispatch(command: Command) -> Result<()> {
     }
 }
 
-/// Prints a report for programs.
+/// Prints a report for programs, which must not take a part of it for all. A reader that has seen enough is no error.
 fn print_json(report: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(report).map_err(|error| {
         packer::Error::new(Kind::Io, "the report cannot be written as JSON").found(error.to_string())
     })?;
-    print(&text);
-    Ok(())
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(packer::Error::io("the report cannot be written", "standard output", &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a line. A reader that has seen enough (`| head`) is no error.
 fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// A size as people read it.

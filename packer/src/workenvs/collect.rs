@@ -87,16 +87,16 @@ impl Store {
         let lock = self.lock_alone()?;
         let mut work = Work { store: self, sizes: &sizes, dry_run, trash: Vec::new(), report: Collected::default() };
         work.report.dry_run = dry_run;
-        work.workenvs(which)?;
-        work.leftovers()?;
+        let done = work.workenvs(which).and_then(|()| work.leftovers());
         let Work { trash, mut report, .. } = work;
         drop(lock);
+        // Also when it came no further than this.
         for (place, name) in trash {
             if delete(self.dir(place), name.as_bytes()).is_err() {
                 report.not_deleted.push(self.directory(place).join(name).display().to_string());
             }
         }
-        Ok(report)
+        done.map(|()| report)
     }
 
     /// The lock of the whole store: no package is being extracted while we have it.
@@ -150,8 +150,9 @@ impl Work<'_> {
         // Each takes two descriptors.
         for some in going.chunks(64) {
             // Whoever starts in one of them waits for these locks, and finds it whole or gone.
-            let locks: Vec<_> = some.iter().map(|env| in_use::of_env(&self.store.cache.envs, &env.name)).collect();
-            let running = in_use::running();
+            let locks = some.iter().map(|env| in_use::of_env(&self.store.cache.envs, &env.name));
+            let locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(|error| of_launcher(&error))?;
+            let running = in_use::running()?;
             for (workenv, lock) in some.iter().zip(&locks) {
                 if lock.is_none() || running.contains(&workenv.name) {
                     stay.push(Workenv { in_use: true, ..workenv.clone() });
@@ -168,7 +169,8 @@ impl Work<'_> {
                 continue;
             }
             // Held by a start that could not take the lock of the store.
-            if let Some(_lock) = in_use::of_name(&self.store.cache.slots, &name) {
+            let lock = in_use::of_name(&self.store.cache.slots, &name).map_err(|error| of_launcher(&error))?;
+            if lock.is_some() {
                 let bytes = self.remove(Place::Slots, &name)?;
                 self.report.slots.push(Removed { name, package: None, bytes });
             }
@@ -194,7 +196,8 @@ impl Work<'_> {
                     continue;
                 }
                 let owner = name.split('.').nth(2).unwrap_or_default();
-                if let Some(_lock) = in_use::of_name(self.store.dir(place), owner) {
+                let lock = in_use::of_name(self.store.dir(place), owner).map_err(|error| of_launcher(&error))?;
+                if lock.is_some() {
                     self.leftover(place, name)?;
                 }
             }
@@ -226,10 +229,11 @@ impl Work<'_> {
             let Some(name) = std::str::from_utf8(&file).ok().and_then(|file| file.strip_prefix(".lock.")) else {
                 continue;
             };
-            if file == COLLECTING || dir.stat(name.as_bytes()).is_ok() {
+            if file == COLLECTING || !is_absent(dir, name)? {
                 continue;
             }
-            if let Some(_lock) = in_use::of_name(dir, name) {
+            let lock = in_use::of_name(dir, name).map_err(|error| of_launcher(&error))?;
+            if lock.is_some() {
                 // Whoever waits for it looks whether it is still there when he has it.
                 dir.remove(&file).map_err(|error| of_launcher(&error))?;
             }
@@ -246,6 +250,15 @@ impl Work<'_> {
             self.trash.push((place, trash));
         }
         Ok(bytes)
+    }
+}
+
+/// True when nothing has this name.
+fn is_absent(dir: &Dir, name: &str) -> Result<bool> {
+    match dir.stat(name.as_bytes()) {
+        Ok(_) => Ok(false),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(true),
+        Err(error) => Err(of_launcher(&error)),
     }
 }
 

@@ -19,6 +19,7 @@ mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use launcher::cache::Cache;
 use launcher::seal::{self, Seal};
 use launcher::store::present;
 use launcher::sys::Dir;
+use rustix::io::Errno;
 use serde::Serialize;
 pub use verify::{Checked, Damage, Kind as DamageKind};
 
@@ -161,7 +163,7 @@ impl Store {
 
     /// All workenvs, in the order of their names; their sizes are left out.
     fn workenvs(&self) -> Result<Vec<Workenv>> {
-        let running = in_use::running();
+        let running = in_use::running()?;
         let mut workenvs = Vec::new();
         for name in self.names(Place::Envs)? {
             let failed = |error| of_launcher(&error);
@@ -170,11 +172,11 @@ impl Store {
             let seal = Seal::open(&dir, &name).map_err(failed)?;
             let (package, slots) = match &seal {
                 Some(seal) => (seal.package(&dir).map_err(failed)?, linked(seal, &dir)?),
-                None => (None, linked_below(&path)),
+                None => (None, linked_below(&path)?),
             };
             let marked = dir.stat(seal::NAME).or_else(|_| dir.own_stat()).map_err(failed)?;
             let last_used = Duration::from_nanos(marked.mtime).as_secs();
-            let in_use = running.contains(&name) || in_use::of_env(&self.cache.envs, &name).is_none();
+            let in_use = running.contains(&name) || in_use::of_env(&self.cache.envs, &name).map_err(failed)?.is_none();
             workenvs.push(Workenv { name, package, path, bytes: 0, last_used, in_use, sealed: seal.is_some(), slots });
         }
         Ok(workenvs)
@@ -254,25 +256,44 @@ fn size_of(path: &Path) -> u64 {
 
 /// The slots that the rows of a workenv's seal lead to.
 fn linked(seal: &Seal, dir: &Dir) -> Result<BTreeSet<String>> {
-    let rows = seal.rows(dir).map_err(|error| of_launcher(&error))?;
-    let targets = rows.iter().filter_map(|(path, _)| dir.read_link(path.as_bytes()).ok());
-    Ok(targets.filter_map(|target| slot_of(&target)).collect())
+    let mut slots = BTreeSet::new();
+    for (path, _) in seal.rows(dir).map_err(|error| of_launcher(&error))? {
+        match dir.read_link(path.as_bytes()) {
+            Ok(target) => slots.extend(slot_of(&target)),
+            // No link, or none any more.
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Some(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS)
+                ) => {}
+            Err(error) => return Err(of_launcher(&error)),
+        }
+    }
+    Ok(slots)
 }
 
 /// The slots that any link below a directory leads to: of a workenv whose seal does not say it.
-fn linked_below(directory: &Path) -> BTreeSet<String> {
+fn linked_below(directory: &Path) -> Result<BTreeSet<String>> {
     let mut slots = BTreeSet::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => slots.extend(linked_below(&entry.path())),
-            Ok(kind) if kind.is_symlink() => {
-                let target = fs::read_link(entry.path()).unwrap_or_default();
-                slots.extend(slot_of(target.as_os_str().as_bytes()));
-            }
-            _ => {}
+    let failed = |error| Error::io("cannot tell which slots a workenv has links to", directory, &error);
+    let entries = match fs::read_dir(directory) {
+        // What an app has locked is its own, and no link of ours.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
+            return Ok(slots);
+        }
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            slots.append(&mut linked_below(&entry.path())?);
+        } else if kind.is_symlink() {
+            let target = fs::read_link(entry.path()).map_err(failed)?;
+            slots.extend(slot_of(target.as_os_str().as_bytes()));
         }
     }
-    slots
+    Ok(slots)
 }
 
 /// The slot that a link from a workenv leads to: `../../slots/<name>/content`.

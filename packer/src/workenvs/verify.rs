@@ -119,30 +119,35 @@ impl Store {
 
     /// Says of everything damaged whether it is in use, and moves away what can be repaired that way.
     fn settle(&self, damaged: &mut [Damage], repair: bool) -> Result<()> {
-        let slots = &self.cache.slots;
         let mut trash = Vec::new();
         // Nobody starts to use a slot meanwhile: that takes the lock of the store, or the one of a workenv's seal.
         let lock = repair.then(|| self.lock_alone()).transpose()?;
-        for damage in damaged {
-            let locks = damage.workenvs.iter().map(|name| in_use::of_env(&self.cache.envs, name));
-            let locks: Option<Vec<_>> = locks.collect();
-            let running = in_use::running();
-            damage.in_use = locks.is_none() || damage.workenvs.iter().any(|name| running.contains(name));
-            if !repair || damage.in_use || damage.kind == Kind::Workenv {
-                continue;
-            }
-            let Some(_lock) = in_use::of_name(slots, &damage.name) else { continue };
-            // Somebody may have mended it meanwhile.
-            if self.check(Place::Slots, &damage.name)?.is_some() {
-                trash.push(move_away(slots, &damage.name)?);
-            }
-            damage.repaired = true;
-        }
+        let done = damaged.iter_mut().try_for_each(|damage| self.settle_one(damage, repair, &mut trash));
         drop(lock);
         for name in trash {
             // It is out of the way; what is left of it goes with the next collection.
-            let _ = delete(slots, name.as_bytes());
+            let _ = delete(&self.cache.slots, name.as_bytes());
         }
+        done
+    }
+
+    /// The same of one; what is moved away goes to `trash`.
+    fn settle_one(&self, damage: &mut Damage, repair: bool, trash: &mut Vec<String>) -> Result<()> {
+        let slots = &self.cache.slots;
+        let failed = |error| of_launcher(&error);
+        let locks = damage.workenvs.iter().map(|name| in_use::of_env(&self.cache.envs, name));
+        let locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(failed)?;
+        let running = in_use::running()?;
+        damage.in_use = locks.iter().any(Option::is_none) || damage.workenvs.iter().any(|name| running.contains(name));
+        if !repair || damage.in_use || damage.kind == Kind::Workenv {
+            return Ok(());
+        }
+        let Some(_lock) = in_use::of_name(slots, &damage.name).map_err(failed)? else { return Ok(()) };
+        // Somebody may have mended it meanwhile.
+        if self.check(Place::Slots, &damage.name)?.is_some() {
+            trash.push(move_away(slots, &damage.name)?);
+        }
+        damage.repaired = true;
         Ok(())
     }
 }
