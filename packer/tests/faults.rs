@@ -1,8 +1,10 @@
-//! Faults at every system call: whatever fails, and whenever a start is killed, the next one is right.
+//! Faults at every system call: whatever fails, and whenever a start is killed, the next one is right. The same for
+//! `packer workenv`, which removes and repairs what packages start from.
 //!
 //! strace makes the Nth call of one kind fail, or kills the process there; it lets go of what the launcher executes, so
 //! that no fault lands in the app. It counts for each process alone: the child that helps with a first start meets the same
-//! fault at its own Nth call.
+//! fault at its own Nth call. packer's calls count from where it opens the cache: what fails before only keeps it from
+//! starting.
 //!
 //! Each scenario takes a sample of its faults. `PSPF_TEST_FULL=1` (`cargo xtask faults`, `cargo xtask test --full`) takes
 //! all, and `PSPF_TEST_REPORT` names the file whose section about them is written anew (benches/RESULTS-faults.md).
@@ -11,16 +13,18 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Finish as _, Finished, Kind, Place};
+use common::{Finish as _, Finished, Kind, Place, Processes};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -170,6 +174,75 @@ fn signals_at_a_first_start() {
     });
 }
 
+#[test]
+fn a_collection_beside_an_app_that_holds_its_workenv() {
+    let Some(()) = common::require_processes() else { return };
+    sweep(&Scenario {
+        name: "packer workenv gc",
+        kind: Kind::Private,
+        prepare: |place| {
+            place.start_both();
+            place.leave_what_killed_starts_leave();
+            place.among(&[]);
+        },
+        faulty: |place| Step { _held: Some(place.hold("1")), ..place.packer(GC, REMOVED) },
+        after: |place| {
+            let again = Step { _held: Some(place.hold("1")), ..place.packer(GC, "") };
+            vec![place.start("1"), place.start("2"), again, place.start("1"), place.start("2")]
+        },
+        actions: FAULTS,
+    });
+}
+
+#[test]
+fn a_cleaning_beside_an_app_that_has_closed_the_lock() {
+    let Some(()) = common::require_processes() else { return };
+    sweep(&Scenario {
+        name: "packer workenv clean",
+        kind: Kind::Shared,
+        prepare: |place| {
+            place.start_both();
+            place.leave_what_killed_starts_leave();
+            // What it has links to, the links alone say.
+            fs::write(place.workenv("1").join(".seal"), "").unwrap();
+            place.among(&[("FLAVOR_WORKENV", place.workenv("1").as_os_str())]);
+        },
+        faulty: |place| place.packer(&["clean"], REMOVED),
+        after: |place| {
+            let again = place.packer(&["clean"], "");
+            vec![place.start("1"), place.start("2"), again, place.start("1"), place.start("2")]
+        },
+        actions: FAULTS,
+    });
+}
+
+#[test]
+fn a_repair_of_what_no_start_looks_at() {
+    let Some(()) = common::require_processes() else { return };
+    sweep(&Scenario {
+        name: "packer workenv verify --repair",
+        kind: Kind::Private,
+        prepare: |place| {
+            place.start_both();
+            common::edit_without_a_trace(&place.workenv("1").join("runtime/lib/text"));
+            fs::remove_file(place.workenv("2").join("app").canonicalize().unwrap().with_file_name(".seal")).unwrap();
+            place.among(&[]);
+        },
+        faulty: |place| place.packer(&["verify", "--repair"], "2 damaged, 5 slots, 2 workenvs"),
+        after: |place| {
+            let again = place.packer(&["verify", "--repair"], "");
+            // Of both there is nothing to remove but what is left over.
+            let collect = place.packer(&["gc"], "");
+            vec![place.start("1"), place.start("2"), again, collect, place.start("1"), place.start("2")]
+        },
+        actions: FAULTS,
+    });
+}
+
+const GC: &[&str] = &["gc", "--older-than", "0"];
+/// What is removed of two versions, one of them in use, and of what killed starts have left.
+const REMOVED: &str = "false dry_run, 1 kept, 3 leftovers, 0 not_deleted, 2 slots, 1 workenvs";
+
 /// What happens at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Action {
@@ -224,8 +297,17 @@ const SIGNALS: &[Action] = &[
 /// descriptor would still be open, which it never is.
 const CANNOT_FAIL: &[&str] = &["close", "exit_group", "geteuid", "getpid", "munmap"];
 
-/// How many faults of a scenario are tried where not all are.
+/// How many faults of a scenario are tried where not all are: of the launcher, and of packer, which takes longer.
 const SAMPLE: usize = 200;
+const SAMPLE_OF_PACKER: usize = 40;
+
+/// Those of packer that are always tried at every call: they are about who uses what.
+const DECISIVE: &[(&str, Action)] = &[
+    ("flock", Action::Fails("EIO")),
+    ("readlinkat", Action::Fails("EIO")),
+    // Processes are looked at more than once.
+    ("read", Action::FailsFromNowOn("EIO")),
+];
 
 /// After this time a start hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -235,34 +317,127 @@ struct Scenario {
     name: &'static str,
     kind: Kind,
     prepare: fn(&Place),
-    faulty: fn(&Place) -> Step,
-    after: fn(&Place) -> Vec<Step>,
+    faulty: fn(&Place) -> Step<'_>,
+    after: fn(&Place) -> Vec<Step<'_>>,
     actions: &'static [Action],
 }
 
 /// A command and what it prints when all is well.
-struct Step {
+struct Step<'p> {
     command: Command,
     output: String,
+    by: By<'p>,
+    /// What nobody else may have while the command runs.
+    _held: Option<File>,
 }
 
-impl Step {
+/// Whose command it is.
+#[derive(Clone, Copy)]
+enum By<'p> {
+    Package,
+    /// packer's, among these. How much it finds depends on what failed before, so that nothing is expected of its output
+    /// where `output` is empty.
+    Packer(&'p Processes),
+}
+
+impl Step<'_> {
     #[track_caller]
-    fn succeed(mut self) {
-        let finished = self.command.finish().exits(0).stays_quiet();
-        assert_eq!(finished.stdout(), self.output);
+    fn succeed(self) {
+        let finished = self.finish();
+        assert!(self.is_right(&finished), "{:?} was expected of {finished}", self.output);
+    }
+
+    fn finish(&self) -> Finished {
+        let mut command = Command::new(self.command.get_program());
+        command.args(self.command.get_args()).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.where_it_belongs(command).finish()
+    }
+
+    /// The command, about to be started under strace with these options.
+    fn traced(&self, log: &Path, options: &[&str]) -> Command {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-b", "execve", "-o"]).arg(log).args(options);
+        strace.arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        strace.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.where_it_belongs(strace)
+    }
+
+    fn where_it_belongs(&self, command: Command) -> Command {
+        match self.by {
+            By::Package => command,
+            By::Packer(processes) => processes.beside(&command),
+        }
+    }
+
+    fn is_right(&self, finished: &Finished) -> bool {
+        let said = self.said(finished);
+        let right = said == self.output || matches!(self.by, By::Packer(_)) && self.output.is_empty();
+        right && finished.code() == Some(0) && finished.stderr().is_empty()
+    }
+
+    /// What it printed; of a report of packer's how many there are of each.
+    fn said(&self, finished: &Finished) -> String {
+        let report = serde_json::from_slice(finished.stdout_bytes());
+        match (self.by, report) {
+            (By::Packer(_), Ok(serde_json::Value::Object(report))) => {
+                // Sizes are for people: what cannot be looked at has none.
+                let counts = report.iter().filter(|(name, _)| *name != "bytes").map(|(name, value)| match value {
+                    serde_json::Value::Array(list) => format!("{} {name}", list.len()),
+                    other => format!("{other} {name}"),
+                });
+                counts.collect::<Vec<_>>().join(", ")
+            }
+            _ => finished.stdout(),
+        }
     }
 }
 
 impl Place {
-    fn start(&self, version: &str) -> Step {
+    fn start(&self, version: &str) -> Step<'_> {
         let command = common::start(&common::package(&self.scratch, version), &self.cache());
-        Step { command, output: common::output(version, self.kind) }
+        Step { command, output: common::output(version, self.kind), by: By::Package, _held: None }
+    }
+
+    /// `packer workenv`, with a report.
+    fn packer(&self, words: &[&str], output: &str) -> Step<'_> {
+        let mut command = common::start(Path::new(common::packer().get_program()), &self.cache());
+        command.arg("workenv").args(words).arg("--json");
+        let by = By::Packer(self.processes.get().expect("those that it looks at"));
+        Step { command, output: output.to_owned(), by, _held: None }
+    }
+
+    /// Tells among whom packer's commands run.
+    fn among(&self, environment: &[(&str, &OsStr)]) {
+        self.processes.get_or_init(|| Processes::new(environment));
+    }
+
+    fn start_both(&self) {
+        for version in ["1", "2"] {
+            self.start(version).succeed();
+            fs::write(self.workenv(version).join("tmp/mine"), "keep this").unwrap();
+        }
+    }
+
+    /// As an app holds its workenv while it runs.
+    fn hold(&self, version: &str) -> File {
+        let seal = File::open(self.workenv(version).join(".seal")).unwrap();
+        seal.lock_shared().unwrap();
+        seal
     }
 
     /// As apps and their users do.
     fn leave_something_in_the_workenv(&self) {
         fs::write(common::env_of(&self.cache()).join("tmp/mine"), "keep this").unwrap();
+    }
+
+    fn leave_what_killed_starts_leave(&self) {
+        let dead = "d".repeat(64);
+        let files =
+            [format!(".tmp.{dead}.1.0/content/file"), format!(".trash.{dead}.1.0/file"), format!(".lock.{dead}")];
+        for file in files.iter().map(String::as_str).chain([".trash.gc.something.0/file"]) {
+            common::write_files(&self.cache().join("v1/slots"), &[(file, "left")]);
+        }
     }
 
     /// Empties the cache, and does what the scenario begins with.
@@ -303,15 +478,15 @@ impl Fault {
 /// What came of one fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// The app started and said what it should.
-    Started,
-    /// It did not start, and was told why.
+    /// The app started and said what it should; packer did what it says.
+    Done,
+    /// It was not done, and it was told why.
     Refused,
-    /// The signal ended the launcher.
+    /// The signal ended the launcher, or packer.
     Ended,
-    /// Anything else of the start with the fault.
+    /// Anything else of the command with the fault.
     WrongNow(String),
-    /// The starts after it, or what is in the cache after them.
+    /// The commands after it, or what is in the cache after them.
     WrongNext(String),
     /// What could not be deleted as long as the errors lasted. It stays until a start has to write in its place again, which
     /// then deleted it.
@@ -331,7 +506,7 @@ struct Tally {
 #[derive(Default)]
 struct Counts {
     actions: BTreeMap<Action, usize>,
-    started: usize,
+    done: usize,
     refused: usize,
     ended: usize,
     wrong_now: usize,
@@ -346,7 +521,7 @@ impl Tally {
         *counts.actions.entry(fault.action).or_default() += 1;
         for outcome in outcomes {
             let (count, wrong) = match outcome {
-                Outcome::Started => (&mut counts.started, None),
+                Outcome::Done => (&mut counts.done, None),
                 Outcome::Refused => (&mut counts.refused, None),
                 Outcome::Ended => (&mut counts.ended, None),
                 Outcome::WrongNow(what) => (&mut counts.wrong_now, Some(("wrong", what))),
@@ -359,20 +534,21 @@ impl Tally {
         }
     }
 
-    fn table(&self, actions: &[Action], calls: &[(String, usize)]) -> String {
+    /// `done` is the column of those with which the command did what it should.
+    fn table(&self, actions: &[Action], calls: &[Calls], done: &str) -> String {
         let names: Vec<String> = actions.iter().map(Action::name).collect();
         let mut table = format!(
-            "| call | made | {} | started | said why not | ended by it | wrong outputs | wrong next starts | left for later | left over |\n|---|{}\n",
+            "| call | made | {} | {done} | said why not | ended by it | wrong outputs | wrong next starts | left for later | left over |\n|---|{}\n",
             names.join(" | "),
             "---:|".repeat(names.len() + 8)
         );
         let mut all = Counts::default();
-        for (call, made) in calls {
+        for Calls { call, made, .. } in calls {
             let Some(counts) = self.calls.get(call) else { continue };
             let _ = writeln!(table, "| {call} | {made} | {} |", counts.row(actions));
             all.add(counts);
         }
-        let made: usize = calls.iter().map(|(_, made)| made).sum();
+        let made: usize = calls.iter().map(|calls| calls.made).sum();
         let _ = writeln!(table, "| **all** | {made} | {} |", all.row(actions));
         table
     }
@@ -383,7 +559,7 @@ impl Counts {
         for (action, count) in &other.actions {
             *self.actions.entry(*action).or_default() += count;
         }
-        self.started += other.started;
+        self.done += other.done;
         self.refused += other.refused;
         self.ended += other.ended;
         self.wrong_now += other.wrong_now;
@@ -395,15 +571,8 @@ impl Counts {
     fn row(&self, actions: &[Action]) -> String {
         let mut counts: Vec<usize> =
             actions.iter().map(|action| self.actions.get(action).copied().unwrap_or_default()).collect();
-        let outcomes = [
-            self.started,
-            self.refused,
-            self.ended,
-            self.wrong_now,
-            self.wrong_next,
-            self.left_for_later,
-            self.left_over,
-        ];
+        let outcomes =
+            [self.done, self.refused, self.ended, self.wrong_now, self.wrong_next, self.left_for_later, self.left_over];
         counts.extend(outcomes);
         counts.iter().map(usize::to_string).collect::<Vec<_>>().join(" | ")
     }
@@ -414,15 +583,17 @@ fn sweep(scenario: &Scenario) {
     let Some(()) = common::require_strace() else { return };
     let place = Place::new(scenario.kind);
     place.prepare(scenario);
+    let before = common::snapshot(&place.cache());
     (scenario.faulty)(&place).succeed();
+    let gone = gone(&before, &common::snapshot(&place.cache()));
     (scenario.after)(&place).into_iter().for_each(Step::succeed);
-    let expected = common::contents(&place.cache());
+    let expected = Expected { gone, contents: common::contents(&place.cache()) };
     assert_eq!(common::leftovers(&place.cache()), [] as [PathBuf; 0]);
 
     let calls = calls(scenario, &place);
     let mut faults = Vec::new();
-    for (call, count) in &calls {
-        for nth in 1..=*count {
+    for Calls { call, before, made } in &calls {
+        for nth in before + 1..=before + made {
             for action in scenario.actions {
                 let fault = Fault { call: call.clone(), nth, action: *action };
                 if fault.can_be() {
@@ -431,23 +602,35 @@ fn sweep(scenario: &Scenario) {
             }
         }
     }
+    let by_packer = place.processes.get().is_some();
+    let decisive = |fault: &Fault| by_packer && DECISIVE.contains(&(fault.call.as_str(), fault.action));
+    let (decisive, others): (Vec<_>, Vec<_>) = faults.into_iter().partition(decisive);
+    let size = if by_packer { SAMPLE_OF_PACKER } else { SAMPLE };
     let mut tally = Tally::default();
-    for fault in sampled(faults, scenario.actions.len()) {
+    for fault in decisive.into_iter().chain(sampled(others, size, scenario.actions.len())) {
         let outcomes = suffer(scenario, &place, &fault, &expected);
         tally.add(&fault, outcomes);
     }
-    let table = tally.table(scenario.actions, &calls);
+    let table = tally.table(scenario.actions, &calls, if by_packer { "did it" } else { "started" });
     println!("{table}");
     common::record(scenario.name, &table);
     assert!(tally.wrong.is_empty(), "{}\n{table}", tally.wrong.join("\n"));
 }
 
-/// All faults, or some that are spread over all calls and actions.
-fn sampled(faults: Vec<Fault>, actions: usize) -> Vec<Fault> {
+/// What comes of a scenario without a fault.
+struct Expected {
+    /// The slots and workenvs that go with the command that meets the faults.
+    gone: BTreeSet<PathBuf>,
+    /// What is in the cache in the end.
+    contents: BTreeMap<PathBuf, String>,
+}
+
+/// All faults, or about `size` that are spread over all calls and actions.
+fn sampled(faults: Vec<Fault>, size: usize, actions: usize) -> Vec<Fault> {
     if common::is_full() {
         return faults;
     }
-    let mut step = (faults.len() / SAMPLE).max(1);
+    let mut step = (faults.len() / size).max(1);
     // Not always the same action.
     while step > 1 && (2..=actions).any(|n| actions.is_multiple_of(n) && step.is_multiple_of(n)) {
         step += 1;
@@ -455,24 +638,33 @@ fn sampled(faults: Vec<Fault>, actions: usize) -> Vec<Fault> {
     faults.into_iter().step_by(step).collect()
 }
 
-/// The scenario, once, with this fault; what came of it, the start itself first.
-fn suffer(scenario: &Scenario, place: &Place, fault: &Fault, expected: &BTreeMap<PathBuf, String>) -> Vec<Outcome> {
+/// The scenario, once, with this fault; what came of it, the command itself first.
+fn suffer(scenario: &Scenario, place: &Place, fault: &Fault, expected: &Expected) -> Vec<Outcome> {
     place.prepare(scenario);
-    let Step { command, output } = (scenario.faulty)(place);
+    let step = (scenario.faulty)(place);
     let (what, when) = match fault.action {
         Action::Fails(error) => (format!("error={error}"), ""),
         Action::FailsFromNowOn(error) => (format!("error={error}"), "+"),
         Action::Signal(signal) => (format!("signal={signal}"), ""),
     };
     let inject = format!("inject={}:{what}:when={}{when}", fault.call, fault.nth);
-    let faulty = traced(&command, Path::new("/dev/null"), &["-e", &format!("trace={}", fault.call), "-e", &inject]);
-    let mut outcomes = vec![match ended(faulty) {
-        Some(finished) => judge(&finished, &output, fault),
-        None => Outcome::WrongNow("it hangs".to_owned()),
+    let faulty = step.traced(Path::new("/dev/null"), &["-e", &format!("trace={}", fault.call), "-e", &inject]);
+    let before = matches!(step.by, By::Packer(_)).then(|| common::snapshot(&place.cache()));
+    let mut outcomes = vec![match (ended(faulty), before) {
+        (None, _) => Outcome::WrongNow("it hangs".to_owned()),
+        (Some(finished), None) => judge(&step, &finished, fault),
+        (Some(finished), Some(before)) => match untrue(place, &finished, &before, &expected.gone) {
+            Some(what) => Outcome::WrongNow(format!("{what}: {finished}")),
+            None => judge(&step, &finished, fault),
+        },
     }];
-    for mut step in (scenario.after)(place) {
-        let next = step.command.finish();
-        if next.code() != Some(0) || next.stdout() != step.output || !next.stderr().is_empty() {
+    if matches!((step.by, &outcomes[..]), (By::Packer(_), [Outcome::WrongNow(_)])) {
+        return outcomes;
+    }
+    drop(step);
+    for step in (scenario.after)(place) {
+        let next = step.finish();
+        if !step.is_right(&next) {
             outcomes.push(Outcome::WrongNext(next.to_string()));
             return outcomes;
         }
@@ -490,25 +682,77 @@ fn suffer(scenario: &Scenario, place: &Place, fault: &Fault, expected: &BTreeMap
     }
     if !left.is_empty() {
         outcomes.push(Outcome::LeftOver(format!("{left:?}")));
-    } else if let Some(difference) = common::difference(expected, &common::contents(&place.cache())) {
+    } else if let Some(difference) = common::difference(&expected.contents, &common::contents(&place.cache())) {
         outcomes.push(Outcome::WrongNext(difference));
     }
     outcomes
 }
 
-/// What came of the start that met the fault: never the output of another tree, and never an end without a reason.
-fn judge(finished: &Finished, output: &str, fault: &Fault) -> Outcome {
+/// What came of the command that met the fault: never the output of another tree, and never an end without a reason.
+fn judge(step: &Step, finished: &Finished, fault: &Fault) -> Outcome {
     let (said, reason) = (finished.stdout(), finished.stderr());
+    // packer says first what it did, and then what not.
+    let silent = said.is_empty() || matches!(step.by, By::Packer(_));
     match (finished.code(), fault.action) {
-        (Some(0), _) if said == output && reason.is_empty() => Outcome::Started,
-        (None, Action::Signal(_)) if said.is_empty() && reason.is_empty() => Outcome::Ended,
-        (Some(102..=107 | 109), _) if said.is_empty() && is_a_reason(&reason) => Outcome::Refused,
+        (Some(0), _) if step.is_right(finished) => Outcome::Done,
+        (None, Action::Signal(_)) if silent && reason.is_empty() => Outcome::Ended,
+        (Some(102..=107 | 109), _) if silent && is_a_reason(&reason) => Outcome::Refused,
         // It could not be told.
         (Some(102..=107 | 109), Action::FailsFromNowOn(_)) if fault.call == "write" && said.is_empty() => {
             Outcome::Refused
         }
         _ => Outcome::WrongNow(finished.to_string()),
     }
+}
+
+/// What is wrong with what packer left: each slot and workenv has to be as it was or away, and only those may go that
+/// should. What its report says is removed has to be away.
+fn untrue(
+    place: &Place,
+    finished: &Finished,
+    before: &BTreeMap<PathBuf, String>,
+    may_go: &BTreeSet<PathBuf>,
+) -> Option<String> {
+    let after = common::snapshot(&place.cache());
+    let gone = gone(before, &after);
+    if let Some(kept) = gone.difference(may_go).next() {
+        return Some(format!("{} is away", kept.display()));
+    }
+    let stays = |path: &&PathBuf| published(path).is_some_and(|name| !gone.contains(&name));
+    if let Some(path) =
+        before.keys().chain(after.keys()).filter(stays).find(|path| before.get(*path) != after.get(*path))
+    {
+        return Some(format!("{} is not as it was", path.display()));
+    }
+    let report: serde_json::Value = serde_json::from_slice(finished.stdout_bytes()).ok()?;
+    let listed = |list: &str| report[list].as_array().cloned().unwrap_or_default();
+    let repaired = listed("damaged").into_iter().filter(|damage| damage["repaired"] == true);
+    let removed = [listed("workenvs"), listed("slots"), listed("leftovers"), repaired.collect()].concat();
+    let there: BTreeSet<_> = after.keys().filter_map(|path| path.iter().nth(2)?.to_str()).collect();
+    let names = removed.iter().filter_map(|entry| entry["name"].as_str());
+    let not_deleted = listed("not_deleted");
+    let is_told = |name: &str| not_deleted.iter().any(|path| path.as_str().is_some_and(|path| path.ends_with(name)));
+    let untrue = names.into_iter().find(|name| there.contains(name) && !is_told(name));
+    if let Some(name) = untrue {
+        return Some(format!("{name} is said to be removed, and there"));
+    }
+    let trash = there.iter().find(|name| name.starts_with(".trash.gc."))?;
+    let is_whole = finished.code() != Some(0) || !listed("damaged").is_empty();
+    (!is_whole).then(|| format!("{trash} is said to be removed, and there"))
+}
+
+/// The slots and workenvs that are missing.
+fn gone(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> BTreeSet<PathBuf> {
+    let names = |contents: &BTreeMap<PathBuf, String>| contents.keys().filter_map(|path| published(path)).collect();
+    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (names(before), names(after));
+    before.difference(&after).cloned().collect()
+}
+
+/// The slot or workenv that an entry of a cache is in.
+fn published(path: &Path) -> Option<PathBuf> {
+    let name: PathBuf = path.iter().take(3).collect();
+    let is_hidden = name.file_name()?.as_bytes().starts_with(b".");
+    (name.iter().count() == 3 && !is_hidden).then_some(name)
 }
 
 /// One line, and more about it that is indented (docs/wording.md).
@@ -519,40 +763,47 @@ fn is_a_reason(text: &str) -> bool {
     told && lines.all(|line| line.starts_with("  "))
 }
 
+/// How often a system call is made.
+struct Calls {
+    call: String,
+    /// Before packer opens the cache; none by a launcher.
+    before: usize,
+    /// From there on.
+    made: usize,
+}
+
 /// The calls that the scenario's command makes until the app starts, and the most that one process makes of each.
-fn calls(scenario: &Scenario, place: &Place) -> Vec<(String, usize)> {
+fn calls(scenario: &Scenario, place: &Place) -> Vec<Calls> {
     let log = place.scratch.join("calls");
     place.prepare(scenario);
-    let Step { command, output } = (scenario.faulty)(place);
-    let finished = traced(&command, &log, &[]).finish().exits(0);
-    assert_eq!(finished.stdout(), output);
+    let step = (scenario.faulty)(place);
+    let finished = step.traced(&log, &[]).finish();
+    assert!(step.is_right(&finished), "{:?} was expected of {finished}", step.output);
     let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut before: BTreeMap<String, usize> = BTreeMap::new();
+    let mut begun = matches!(step.by, By::Package);
+    let opened = format!("\"{}\"", place.cache().display());
     // The first execve is strace's own, of the package.
     let mut own = true;
     for line in fs::read_to_string(log).unwrap().lines() {
         let (process, rest) = line.split_once(' ').unwrap();
-        let Some((call, _)) = rest.trim_start().split_once('(') else { continue };
+        let Some((call, arguments)) = rest.trim_start().split_once('(') else { continue };
         if call == "execve" && std::mem::take(&mut own) {
             continue;
         }
-        if call.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        begun |= arguments.contains(&opened);
+        if !begun {
+            *before.entry(call.to_owned()).or_default() += 1;
+        } else if call.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             *counts.entry(call.to_owned()).or_default().entry(process.to_owned()).or_default() += 1;
         }
     }
-    counts.into_iter().map(|(call, counts)| (call, counts.into_values().max().unwrap_or_default())).collect()
-}
-
-/// The command under strace, with these options.
-fn traced(command: &Command, log: &Path, options: &[&str]) -> Command {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-b", "execve", "-o"]).arg(log).args(options);
-    strace.arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            strace.env(name, value);
-        }
-    }
-    strace
+    let calls = counts.into_iter().map(|(call, counts)| Calls {
+        before: before.get(&call).copied().unwrap_or_default(),
+        made: counts.into_values().max().unwrap_or_default(),
+        call,
+    });
+    calls.collect()
 }
 
 /// Runs it to its end; `None` when there is none.

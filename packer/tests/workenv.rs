@@ -351,17 +351,6 @@ fn a_first_start_waits_for_who_cleans_up() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), Versions::output(1, FILES));
 }
 
-/// Changes a byte of a file that has its size, time and mode afterwards.
-fn edit_without_a_trace(file: &Path) {
-    let before = fs::metadata(file).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut text = fs::read(file).unwrap();
-    text[5_000] ^= 1;
-    fs::write(file, text).unwrap();
-    File::options().write(true).open(file).unwrap().set_modified(before.modified().unwrap()).unwrap();
-    fs::set_permissions(file, before.permissions()).unwrap();
-}
-
 #[test]
 fn a_start_that_is_asked_for_a_full_check_heals_what_was_edited_without_a_trace() {
     let versions = started(1);
@@ -373,7 +362,7 @@ fn a_start_that_is_asked_for_a_full_check_heals_what_was_edited_without_a_trace(
         ("FLAVOR_VALIDATION", "none", false),
         ("PSPF_VERIFY", "none", false),
     ] {
-        edit_without_a_trace(&file);
+        common::edit_without_a_trace(&file);
         let finished = versions.start(1).env(name, value).stdin(Stdio::null()).finish();
         assert_eq!(finished.exits(0).stdout(), Versions::output(1, FILES));
         assert_eq!(fs::read(&file).unwrap() == whole, heals, "{name}={value}");
@@ -411,7 +400,7 @@ fn verify_finds_what_was_changed_and_repair_brings_it_back_with_the_next_start()
     let versions = started(2);
     versions.workenv(&["verify"]).exits(0).stays_quiet().prints("2 workenvs and 3 slots: all as they were extracted\n");
     let slot = slot_with(&versions.cache(), "0");
-    edit_without_a_trace(&slot.join("content/2"));
+    common::edit_without_a_trace(&slot.join("content/2"));
     let name = slot.file_name().unwrap().to_str().unwrap();
     let found = versions.workenv(&["verify"]).exits(107).prints("1 damaged\n").prints(name).says("--repair");
     assert!(!found.stdout().contains("moved away"));

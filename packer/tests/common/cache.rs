@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pspf_core::Digest;
@@ -49,6 +49,18 @@ pub fn difference(expected: &BTreeMap<PathBuf, String>, found: &BTreeMap<PathBuf
         let shown = |entries: &BTreeMap<PathBuf, String>| entries.get(path).cloned().unwrap_or("nothing".to_owned());
         format!("{}: expected {}, found {}", path.display(), shown(expected), shown(found))
     })
+}
+
+/// Changes a byte of a file that has its size, time and mode afterwards.
+pub fn edit_without_a_trace(file: &Path) {
+    let before = fs::metadata(file).expect("a file");
+    let mut content = fs::read(file).expect("a file");
+    *content.last_mut().expect("a byte") ^= 1;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).expect("its mode");
+    fs::write(file, content).expect("a changed file");
+    let changed = fs::File::options().write(true).open(file).expect("a changed file");
+    changed.set_modified(before.modified().expect("its time")).expect("its time");
+    fs::set_permissions(file, before.permissions()).expect("its mode");
 }
 
 /// Makes every slot and workenv one that was sealed before the machine was started.

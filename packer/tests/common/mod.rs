@@ -11,6 +11,7 @@ pub mod machine;
 mod mounts;
 mod package;
 mod process;
+mod processes;
 mod reference;
 mod report;
 mod scratch;
@@ -20,13 +21,14 @@ mod versions;
 pub mod victim;
 
 pub use app::App;
-pub use cache::{boot_again, contents, difference, leftovers};
+pub use cache::{boot_again, contents, difference, edit_without_a_trace, leftovers};
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};
 pub use mounts::{Mount, on_a_tmpfs};
 pub use package::{
     copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, slots, source_of, write_files,
 };
 pub use process::{Finish, Finished};
+pub use processes::{Processes, require_processes};
 pub use reference::{Builder, Launcher, Reference, at_home};
 pub use report::{is_full, record};
 pub use scratch::{Scratch, remove, snapshot, walk};

@@ -48,4 +48,8 @@ exit code and a reason. After each fault the package was started again without o
 output, or after which the cache differs in kind, mode or content of any entry from one in which nothing failed. Left over
 is what such a start did not clean up; left for later is what could not be deleted as long as the errors lasted, and went as
 soon as a start had to write in its place again.
+
+Where `packer workenv` met the fault, a wrong output is also a report of something removed that was there, a slot or workenv
+that went though it was in use, and one that neither went nor was as before. Both versions were started after it, then packer
+did the same without a fault, and both were started again.
 ";

@@ -1,12 +1,15 @@
 //! An app in two versions that share a slot: what starts of the one may do to the other.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::package::envs;
 use super::process::Finish as _;
+use super::processes::Processes;
 use super::scratch::Scratch;
 use super::{pack, write_files};
 
@@ -138,16 +141,26 @@ mode = "0600"
 pub struct Place {
     pub scratch: Scratch,
     pub kind: Kind,
+    /// Those that packer finds when it looks who runs.
+    pub processes: OnceCell<Processes>,
 }
 
 impl Place {
     pub fn new(kind: Kind) -> Self {
         let scratch = Scratch::in_memory();
         pack_versions(&scratch, kind);
-        Self { scratch, kind }
+        Self { scratch, kind, processes: OnceCell::new() }
     }
 
     pub fn cache(&self) -> PathBuf {
         self.scratch.join("cache")
+    }
+
+    /// The workenv of a version that was started.
+    #[track_caller]
+    pub fn workenv(&self, version: &str) -> PathBuf {
+        let written = format!("written for {version}\n");
+        let mut envs = envs(&self.cache()).into_iter().map(|env| self.cache().join("v1/envs").join(env));
+        envs.find(|env| fs::read_to_string(env.join("etc/conf")).is_ok_and(|text| text == written)).expect("a workenv")
     }
 }
