@@ -15,8 +15,9 @@ use crate::results::{self, Results};
 const PAGE: &str = "docs/trust.md";
 const BEGIN: &str = "<!-- attacks: written by `cargo xtask attacks --write` -->\n";
 const END: &str = "<!-- end of attacks -->\n";
-/// How many cells the tests write for each maker, behind the attack's number and name.
-const CELLS: usize = 3;
+/// How many cells the tests write behind the attack's number and name, for packages of packer's and of the reference.
+const OURS: usize = 4;
+const REFERENCE: usize = 3;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let write = options::write("attacks", args)?;
@@ -36,13 +37,13 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn table(results: &Results) -> Result<String> {
     let sections = results.sections()?;
-    let (ours, reference) = (lines(&sections, "ours")?, lines(&sections, "reference")?);
+    let (ours, reference) = (lines(&sections, "ours", OURS)?, lines(&sections, "reference", REFERENCE)?);
     let attacks = |lines: &[Vec<String>]| lines.iter().map(|line| line[..2].to_vec()).collect::<Vec<_>>();
     ensure!(!ours.is_empty() && attacks(&ours) == attacks(&reference), "an attack was not tried on both");
     let version = FLAVORPACK.replace("==", " ");
     let mut text = format!(
-        "| # | attack | starts itself | `packer run` | `packer verify` | {version}: Rust launcher | Go launcher | `flavor verify` |\n\
-         |---:|---|---|---|---|---|---|---|\n"
+        "| # | attack | starts itself | the same under a policy | `packer run` | `packer verify` | {version}: Rust launcher | Go launcher | `flavor verify` |\n\
+         |---:|---|---|---|---|---|---|---|---|\n"
     );
     for (ours, reference) in ours.iter().zip(&reference) {
         let cells = [&ours[..], &reference[2..]].concat();
@@ -53,12 +54,12 @@ fn table(results: &Results) -> Result<String> {
 }
 
 /// What the tests have written about one maker, in the order of the attacks.
-fn lines(sections: &[(String, String)], maker: &str) -> Result<Vec<Vec<String>>> {
+fn lines(sections: &[(String, String)], maker: &str, cells: usize) -> Result<Vec<Vec<String>>> {
     let ending = format!("-{maker}");
     let mut lines = Vec::new();
     for (file, text) in sections.iter().filter(|(file, _)| file.ends_with(&ending)) {
         let line: Vec<String> = text.split('\t').map(str::to_owned).collect();
-        ensure!(line.len() == 2 + CELLS, "{file} has {} cells", line.len());
+        ensure!(line.len() == 2 + cells, "{file} has {} cells", line.len());
         lines.push(line);
     }
     Ok(lines)

@@ -50,8 +50,9 @@ pub enum Must {
     RunAsSigned,
     /// One of the two before: it is odd, and there is one right way to read it.
     NotMislead,
-    /// Refused by `packer run` and `packer verify`. A package that starts itself brings the launcher that judges it.
-    BeRefusedByPacker,
+    /// Refused by `packer run` and `packer verify`, and by a package that starts itself under a policy. Without one it starts;
+    /// and it brings the launcher that judges it.
+    BeRefusedWhereKeysCount,
     /// Nothing: docs/trust.md says that it is not promised.
     NotPromised,
 }
@@ -72,7 +73,7 @@ pub const ATTACKS: &[Attack] = &[
         resigned,
         "evil",
         "another key signed this package",
-        Must::BeRefusedByPacker,
+        Must::BeRefusedWhereKeysCount,
     ),
     file(
         "4",
@@ -156,8 +157,8 @@ impl Attack {
             How::Around(attack) => attack(victim, way),
             How::File { make, says, because, validation } => {
                 let attacked = make(victim);
-                if way == Way::PackerRun {
-                    make_known(victim);
+                if way != Way::Itself {
+                    make_known(victim, way);
                 }
                 let mut start = victim.start(way, &attacked, &victim.directory());
                 start.envs(weakened(*validation));
@@ -170,6 +171,10 @@ impl Attack {
                         finished.says(because);
                         Outcome::Refused(code)
                     }
+                    Outcome::Refused(code) if self.must == Must::BeRefusedWhereKeysCount && way == Way::UnderPolicy => {
+                        finished.says("is known with key");
+                        Outcome::Refused(code)
+                    }
                     outcome => outcome,
                 }
             }
@@ -179,16 +184,16 @@ impl Attack {
     /// What its maker's own `verify` says of an attacked file: its code, 0 for no objection. `None`: no file was changed.
     pub fn verify(&self, victim: &Victim) -> Option<Finished> {
         let How::File { make, validation, .. } = &self.how else { return None };
-        make_known(victim);
+        make_known(victim, Way::PackerRun);
         Some(victim.verify(&make(victim)).envs(weakened(*validation)).finish())
     }
 }
 
 /// The user runs the good package, so that its key is known.
-fn make_known(victim: &Victim) {
+fn make_known(victim: &Victim, way: Way) {
     if matches!(victim.maker, Maker::Packer(_)) {
         let cache = victim.directory();
-        victim.start(Way::PackerRun, &victim.good(), &cache).finish().exits(0).prints(GOOD);
+        victim.start(way, &victim.good(), &cache).finish().exits(0).prints(GOOD);
     }
 }
 
@@ -199,7 +204,7 @@ fn weakened(value: Option<&'static str>) -> impl Iterator<Item = (&'static str, 
 /// The same command where memory is limited.
 fn in_little_memory(victim: &Victim, way: Way, start: &Command) -> Command {
     let limit = match (&victim.maker, way) {
-        (Maker::Packer(_), Way::Itself) => MEMORY_OF_OUR_LAUNCHER,
+        (Maker::Packer(_), Way::Itself | Way::UnderPolicy) => MEMORY_OF_OUR_LAUNCHER,
         _ => MEMORY,
     };
     let mut limited = Command::new("/bin/sh");

@@ -50,6 +50,8 @@ pub enum Maker {
 pub enum Way {
     /// The file is executed.
     Itself,
+    /// The same, by a user whose policy refuses a key that changed. Only packages with packer's larger launcher start there.
+    UnderPolicy,
     /// By `packer run`.
     PackerRun,
 }
@@ -152,6 +154,7 @@ impl Victim {
         self.user(&mut start, cache);
         match way {
             Way::Itself => start.arg(package),
+            Way::UnderPolicy => start.env("XDG_CONFIG_HOME", self.policy()).arg(package),
             Way::PackerRun => start.arg(packer().get_program()).arg("run").arg(package),
         };
         start
@@ -179,6 +182,14 @@ impl Victim {
     pub fn reference_instance(&self, package: &Path, cache: &Path) -> PathBuf {
         let name = package.file_stem().expect("a name").to_string_lossy();
         cache.join(format!("flavor/workenv/.{name}.pspf/instance"))
+    }
+
+    /// Where a policy is, and what is learnt under it.
+    fn policy(&self) -> PathBuf {
+        let config = self.scratch.dir("config with a policy");
+        let policy = self.scratch.dir("config with a policy/pspf").join("policy.json");
+        fs::write(policy, r#"{"version": 1, "trust": {"changed_key": "refuse"}}"#).expect("a policy");
+        config
     }
 
     /// A user with a home of his own and few variables. The reference checks as strictly as it can.
