@@ -11,9 +11,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::in_use::{self, try_lock};
-use super::{Place, Sizes, Store, Workenv};
+use super::{Place, Sizes, Store, Workenv, of_store};
 use crate::error::{Error, Kind, Result};
-use crate::package_file::of_launcher;
 
 /// Which workenvs go. Slots that none of the others has a link to go with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +117,7 @@ impl Store {
 
     fn lock_file(&self, name: &[u8]) -> Result<Option<OwnedFd>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = self.cache.envs.open(name, flags, "cannot lock").map_err(|error| of_launcher(&error))?;
+        let fd = self.cache.envs.open(name, flags, "cannot lock").map_err(|error| of_store(&error))?;
         match try_lock(&fd) {
             Ok(ours) => Ok(ours.then_some(fd)),
             Err(errno) => Err(Error::new(Kind::Io, "the cache cannot be locked, so nobody can tell what is in use")
@@ -151,7 +150,7 @@ impl Work<'_> {
         for some in going.chunks(64) {
             // Whoever starts in one of them waits for these locks, and finds it whole or gone.
             let locks = some.iter().map(|env| in_use::of_env(&self.store.cache.envs, &env.name));
-            let locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(|error| of_launcher(&error))?;
+            let locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(|error| of_store(&error))?;
             let running = in_use::running()?;
             for (workenv, lock) in some.iter().zip(&locks) {
                 if lock.is_none() || running.contains(&workenv.name) {
@@ -169,7 +168,7 @@ impl Work<'_> {
                 continue;
             }
             // Held by a start that could not take the lock of the store.
-            let lock = in_use::of_name(&self.store.cache.slots, &name).map_err(|error| of_launcher(&error))?;
+            let lock = in_use::of_name(&self.store.cache.slots, &name).map_err(|error| of_store(&error))?;
             if lock.is_some() {
                 let bytes = self.remove(Place::Slots, &name)?;
                 self.report.slots.push(Removed { name, package: None, bytes });
@@ -196,7 +195,7 @@ impl Work<'_> {
                     continue;
                 }
                 let owner = name.split('.').nth(2).unwrap_or_default();
-                let lock = in_use::of_name(self.store.dir(place), owner).map_err(|error| of_launcher(&error))?;
+                let lock = in_use::of_name(self.store.dir(place), owner).map_err(|error| of_store(&error))?;
                 if lock.is_some() {
                     self.leftover(place, name)?;
                 }
@@ -225,17 +224,17 @@ impl Work<'_> {
 
     fn lock_files(&self, place: Place) -> Result<()> {
         let dir = self.store.dir(place);
-        for file in dir.names(b".lock.").map_err(|error| of_launcher(&error))? {
+        for file in dir.names(b".lock.").map_err(|error| of_store(&error))? {
             let Some(name) = std::str::from_utf8(&file).ok().and_then(|file| file.strip_prefix(".lock.")) else {
                 continue;
             };
             if file == COLLECTING || !is_absent(dir, name)? {
                 continue;
             }
-            let lock = in_use::of_name(dir, name).map_err(|error| of_launcher(&error))?;
+            let lock = in_use::of_name(dir, name).map_err(|error| of_store(&error))?;
             if lock.is_some() {
                 // Whoever waits for it looks whether it is still there when he has it.
-                dir.remove(&file).map_err(|error| of_launcher(&error))?;
+                dir.remove(&file).map_err(|error| of_store(&error))?;
             }
         }
         Ok(())
@@ -258,7 +257,7 @@ fn is_absent(dir: &Dir, name: &str) -> Result<bool> {
     match dir.stat(name.as_bytes()) {
         Ok(_) => Ok(false),
         Err(error) if error.errno() == Some(Errno::NOENT) => Ok(true),
-        Err(error) => Err(of_launcher(&error)),
+        Err(error) => Err(of_store(&error)),
     }
 }
 
@@ -299,10 +298,10 @@ pub(super) fn move_away(parent: &Dir, name: &str) -> Result<String> {
         match parent.rename(name.as_bytes(), trash.as_bytes()) {
             Ok(()) => return Ok(trash),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(errno) => return Err(of_launcher(&parent.failed("cannot move away", name.as_bytes(), errno))),
+            Err(errno) => return Err(of_store(&parent.failed("cannot move away", name.as_bytes(), errno))),
         }
     }
-    Err(of_launcher(&parent.failed("cannot move away", name.as_bytes(), Errno::EXIST)))
+    Err(of_store(&parent.failed("cannot move away", name.as_bytes(), Errno::EXIST)))
 }
 
 /// Deletes an entry with everything in it, by directory handles, following no link.

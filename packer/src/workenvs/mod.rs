@@ -98,7 +98,7 @@ pub struct Slot {
 impl Store {
     /// The store that a package started now would use.
     pub fn open() -> Result<Self> {
-        let cache = Cache::open(&places::environment()).map_err(|error| of_launcher(&error))?;
+        let cache = Cache::open(&places::environment()).map_err(|error| of_store(&error))?;
         let path = PathBuf::from(OsStr::from_bytes(cache.path()));
         Ok(Self { cache, path })
     }
@@ -166,7 +166,7 @@ impl Store {
         let running = in_use::running()?;
         let mut workenvs = Vec::new();
         for name in self.names(Place::Envs)? {
-            let failed = |error| of_launcher(&error);
+            let failed = |error| of_store(&error);
             let Some(dir) = present(self.cache.envs.open_dir(name.as_bytes())).map_err(failed)? else { continue };
             let path = self.directory(Place::Envs).join(&name);
             let seal = Seal::open(&dir, &name).map_err(failed)?;
@@ -184,7 +184,7 @@ impl Store {
 
     /// What is published in a directory, in the order of the names.
     fn names(&self, place: Place) -> Result<Vec<String>> {
-        let names = self.dir(place).names(b"").map_err(|error| of_launcher(&error))?;
+        let names = self.dir(place).names(b"").map_err(|error| of_store(&error))?;
         // Nobody of ours makes names that are not ASCII.
         let mut names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
         names.retain(|name| !name.starts_with('.'));
@@ -194,7 +194,7 @@ impl Store {
 
     /// What is on its way in or out of a directory.
     fn unfinished(&self, place: Place) -> Result<Vec<String>> {
-        let names = |prefix| self.dir(place).names(prefix).map_err(|error| of_launcher(&error));
+        let names = |prefix| self.dir(place).names(prefix).map_err(|error| of_store(&error));
         let names = [names(b".tmp.")?, names(b".trash.")?].concat();
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
@@ -246,6 +246,15 @@ impl Sizes {
     }
 }
 
+/// The launcher's errors about the store. No package is to blame for them.
+fn of_store(error: &launcher::Error) -> Error {
+    let new = of_launcher(error);
+    match error.errno() {
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::ACCESS | Errno::PERM) | None => new,
+        Some(_) => new.hint("do it again; if it stays so, look at the disk and its file system"),
+    }
+}
+
 /// What is on disk below a path, links not followed. What vanishes meanwhile or cannot be looked at counts as nothing.
 fn size_of(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
@@ -257,7 +266,7 @@ fn size_of(path: &Path) -> u64 {
 /// The slots that the rows of a workenv's seal lead to.
 fn linked(seal: &Seal, dir: &Dir) -> Result<BTreeSet<String>> {
     let mut slots = BTreeSet::new();
-    for (path, _) in seal.rows(dir).map_err(|error| of_launcher(&error))? {
+    for (path, _) in seal.rows(dir).map_err(|error| of_store(&error))? {
         match dir.read_link(path.as_bytes()) {
             Ok(target) => slots.extend(slot_of(&target)),
             // No link, or none any more.
@@ -266,7 +275,7 @@ fn linked(seal: &Seal, dir: &Dir) -> Result<BTreeSet<String>> {
                     error.errno(),
                     Some(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS)
                 ) => {}
-            Err(error) => return Err(of_launcher(&error)),
+            Err(error) => return Err(of_store(&error)),
         }
     }
     Ok(slots)
@@ -275,25 +284,37 @@ fn linked(seal: &Seal, dir: &Dir) -> Result<BTreeSet<String>> {
 /// The slots that any link below a directory leads to: of a workenv whose seal does not say it.
 fn linked_below(directory: &Path) -> Result<BTreeSet<String>> {
     let mut slots = BTreeSet::new();
-    let failed = |error| Error::io("cannot tell which slots a workenv has links to", directory, &error);
-    let entries = match fs::read_dir(directory) {
-        // What an app has locked is its own, and no link of ours.
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
-            return Ok(slots);
+    match add_linked(directory, &mut slots) {
+        Err(error) if !is_no_link(&error) => {
+            Err(Error::io("cannot tell which slots a workenv has links to", directory, &error))
         }
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            slots.append(&mut linked_below(&entry.path())?);
-        } else if kind.is_symlink() {
-            let target = fs::read_link(entry.path()).map_err(failed)?;
-            slots.extend(slot_of(target.as_os_str().as_bytes()));
+        _ => Ok(slots),
+    }
+}
+
+fn add_linked(directory: &Path, slots: &mut BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let added = entry.file_type().and_then(|kind| {
+            if kind.is_dir() {
+                add_linked(&entry.path(), slots)?;
+            } else if kind.is_symlink() {
+                slots.extend(slot_of(fs::read_link(entry.path())?.as_os_str().as_bytes()));
+            }
+            Ok(())
+        });
+        match added {
+            Err(error) if is_no_link(&error) => {}
+            added => added?,
         }
     }
-    Ok(slots)
+    Ok(())
+}
+
+/// True when something went away meanwhile, or an app has locked it: then it is its own, and no link of ours.
+fn is_no_link(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), InvalidInput | NotADirectory | NotFound | PermissionDenied)
 }
 
 /// The slot that a link from a workenv leads to: `../../slots/<name>/content`.

@@ -9,9 +9,8 @@ use launcher::sys::Dir;
 use serde::Serialize;
 
 use super::collect::{delete, move_away};
-use super::{Place, Store, in_use};
+use super::{Place, Store, in_use, of_store};
 use crate::error::Result;
-use crate::package_file::of_launcher;
 
 /// What a check of the store found. Its JSON is a stable interface.
 #[derive(Debug, Serialize)]
@@ -99,9 +98,9 @@ impl Store {
     fn check(&self, place: Place, name: &str) -> Result<Option<(&'static str, Vec<String>)>> {
         let parent = self.dir(place);
         if place == Place::Slots && parent.read_link(name.as_bytes()).is_ok() {
-            return check_link(parent, name).map_err(|error| of_launcher(&error));
+            return check_link(parent, name).map_err(|error| of_store(&error));
         }
-        let Some(dir) = present(parent.open_dir(name.as_bytes())).map_err(|error| of_launcher(&error))? else {
+        let Some(dir) = present(parent.open_dir(name.as_bytes())).map_err(|error| of_store(&error))? else {
             return Ok(None);
         };
         let finding = match place {
@@ -111,7 +110,7 @@ impl Store {
         match finding {
             Ok(None) => Ok(None),
             other if is_still_there(&dir, parent, name.as_bytes()).unwrap_or(true) => {
-                other.map_err(|error| of_launcher(&error))
+                other.map_err(|error| of_store(&error))
             }
             _ => Ok(None),
         }
@@ -134,7 +133,7 @@ impl Store {
     /// The same of one; what is moved away goes to `trash`.
     fn settle_one(&self, damage: &mut Damage, repair: bool, trash: &mut Vec<String>) -> Result<()> {
         let slots = &self.cache.slots;
-        let failed = |error| of_launcher(&error);
+        let failed = |error| of_store(&error);
         let locks = damage.workenvs.iter().map(|name| in_use::of_env(&self.cache.envs, name));
         let locks: Vec<_> = locks.collect::<Result<_, _>>().map_err(failed)?;
         let running = in_use::running()?;
