@@ -78,8 +78,8 @@ const TASKS: &[Task] = &[
         name: "faults",
         run: faults::run,
         usage: "faults [--write]",
-        help: "Make every system call of first, later, upgrading and healing starts fail in every way, and kill each there;\n\
-               the next start has to be right. --write puts the counts into benches/RESULTS-faults.md.",
+        help: "Make every system call of first, later, upgrading and healing starts and of `packer workenv` fail in every way,\n\
+               and kill each there; the next start has to be right. --write puts the counts into benches/RESULTS-faults.md.",
     },
     Task {
         name: "soak",
