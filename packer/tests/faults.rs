@@ -304,6 +304,7 @@ const SAMPLE_OF_PACKER: usize = 40;
 /// Those of packer that are always tried at every call: they are about who uses what.
 const DECISIVE: &[(&str, Action)] = &[
     ("flock", Action::Fails("EIO")),
+    ("readlink", Action::Fails("EIO")),
     ("readlinkat", Action::Fails("EIO")),
     // Processes are looked at more than once.
     ("read", Action::FailsFromNowOn("EIO")),
