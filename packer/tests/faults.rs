@@ -705,7 +705,7 @@ fn judge(step: &Step, finished: &Finished, fault: &Fault) -> Outcome {
 }
 
 /// What is wrong with what packer left: each slot and workenv has to be as it was or away, and only those may go that
-/// should. What its report says is removed has to be away.
+/// should. What its report says is removed has to be away, and what it does not call not deleted has to be deleted.
 fn untrue(
     place: &Place,
     finished: &Finished,
@@ -714,30 +714,28 @@ fn untrue(
 ) -> Option<String> {
     let after = common::snapshot(&place.cache());
     let gone = gone(before, &after);
-    if let Some(kept) = gone.difference(may_go).next() {
-        return Some(format!("{} is away", kept.display()));
+    if let Some(lost) = gone.difference(may_go).next() {
+        return Some(format!("{} is away", lost.display()));
     }
     let stays = |path: &&PathBuf| published(path).is_some_and(|name| !gone.contains(&name));
-    if let Some(path) =
-        before.keys().chain(after.keys()).filter(stays).find(|path| before.get(*path) != after.get(*path))
-    {
+    let mut staying = before.keys().chain(after.keys()).filter(stays);
+    if let Some(path) = staying.find(|path| before.get(*path) != after.get(*path)) {
         return Some(format!("{} is not as it was", path.display()));
     }
     let report: serde_json::Value = serde_json::from_slice(finished.stdout_bytes()).ok()?;
-    let listed = |list: &str| report[list].as_array().cloned().unwrap_or_default();
-    let repaired = listed("damaged").into_iter().filter(|damage| damage["repaired"] == true);
-    let removed = [listed("workenvs"), listed("slots"), listed("leftovers"), repaired.collect()].concat();
-    let there: BTreeSet<_> = after.keys().filter_map(|path| path.iter().nth(2)?.to_str()).collect();
-    let names = removed.iter().filter_map(|entry| entry["name"].as_str());
-    let not_deleted = listed("not_deleted");
-    let is_told = |name: &str| not_deleted.iter().any(|path| path.as_str().is_some_and(|path| path.ends_with(name)));
-    let untrue = names.into_iter().find(|name| there.contains(name) && !is_told(name));
-    if let Some(name) = untrue {
-        return Some(format!("{name} is said to be removed, and there"));
-    }
-    let trash = there.iter().find(|name| name.starts_with(".trash.gc."))?;
-    let is_whole = finished.code() != Some(0) || !listed("damaged").is_empty();
-    (!is_whole).then(|| format!("{trash} is said to be removed, and there"))
+    let listed = |list: &str| report[list].as_array().into_iter().flatten();
+    let removed = ["workenvs", "slots", "leftovers"].into_iter().flat_map(listed);
+    let removed = removed.chain(listed("damaged").filter(|damage| damage["repaired"] == true));
+    let removed: BTreeSet<&str> = removed.filter_map(|entry| entry["name"].as_str()).collect();
+    let is_told = |name: &str| listed("not_deleted").any(|path| path.as_str().is_some_and(|path| path.ends_with(name)));
+    // A repair only promises to move things away.
+    let collects = report.get("not_deleted").is_some();
+    let is_untrue = |name: &&str| {
+        let is_trash = collects && name.starts_with(".trash.gc.");
+        (removed.contains(name) || is_trash) && !is_told(name)
+    };
+    let mut there = after.keys().filter_map(|path| path.iter().nth(2)?.to_str());
+    there.find(is_untrue).map(|name| format!("{name} is said to be removed, and there"))
 }
 
 /// The slots and workenvs that are missing.
