@@ -74,6 +74,10 @@ impl<'a> Extractor<'a> {
                 }
                 #[cfg(feature = "all")]
                 Kind::Hardlink { target } => self.hardlink(&entry.path, &target)?,
+                // There are none but where another crate of the same build asks pspf-core for them.
+                #[cfg(not(feature = "all"))]
+                #[allow(unreachable_patterns, reason = "reached with the feature `foreign` of pspf-core alone")]
+                _ => return Err(self.malformed(&entry.path, "a file, a directory or a symbolic link", "a hard link")),
             }
         }
         self.links()?;
