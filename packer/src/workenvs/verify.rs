@@ -6,6 +6,8 @@ use launcher::extract::hash_tree;
 use launcher::seal::Seal;
 use launcher::store::{CONTENT, is_still_there, present};
 use launcher::sys::Dir;
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::collect::{delete, move_away};
@@ -97,7 +99,7 @@ impl Store {
     /// What is wrong with a slot or a workenv. One that goes away meanwhile is no damage.
     fn check(&self, place: Place, name: &str) -> Result<Option<(&'static str, Vec<String>)>> {
         let parent = self.dir(place);
-        if place == Place::Slots && parent.read_link(name.as_bytes()).is_ok() {
+        if place == Place::Slots && is_link(parent, name).map_err(|error| of_store(&error))? {
             return check_link(parent, name).map_err(|error| of_store(&error));
         }
         let Some(dir) = present(parent.open_dir(name.as_bytes())).map_err(|error| of_store(&error))? else {
@@ -148,6 +150,14 @@ impl Store {
         }
         damage.repaired = true;
         Ok(())
+    }
+}
+
+fn is_link(slots: &Dir, name: &str) -> launcher::Result<bool> {
+    match slots.stat(name.as_bytes()) {
+        Ok(status) => Ok(status.kind == FileType::Symlink),
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
