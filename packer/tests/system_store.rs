@@ -158,6 +158,40 @@ fn a_store_that_somebody_else_than_root_could_change_is_passed_over() {
 }
 
 #[test]
+fn whatever_fails_in_a_start_over_the_systems_store_the_next_one_is_right() {
+    let (Some(machine), Some(())) = (machine(), common::require_strace()) else { return };
+    fill(&machine).exits(0);
+    let system = machine.root.join("var/cache/pspf");
+    let before = common::snapshot(&system);
+    let cache = machine.root.join("home/alice/.cache");
+    let strace = |options: &[&str]| {
+        let start = machine.starting(ALICE, &ALICES);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o"]).arg(machine.root.join("log")).args(options);
+        strace.arg(start.get_program()).args(start.get_args()).env_clear().env("HOME", "/home/alice").finish()
+    };
+    for call in ["symlinkat", "readlinkat", "renameat", "unlinkat", "mkdirat", "openat", "fstat", "flock"] {
+        let trace = format!("trace={call}");
+        common::remove(&cache);
+        strace(&["-e", &trace]).exits(0);
+        let count = fs::read_to_string(machine.root.join("log")).unwrap().lines().count();
+        let step = if count > 12 && !common::is_full() { 4 } else { 1 };
+        for fault in ["signal=KILL", "error=EIO"] {
+            for nth in (1..=count).step_by(step) {
+                common::remove(&cache);
+                strace(&["-e", &trace, "-e", &format!("inject={call}:{fault}:when={nth}")]);
+                let next = machine.start(ALICE, &ALICES);
+                assert_eq!(next.code(), Some(0), "after {fault} at {call} {nth}: {}", next.stderr());
+                next.stays_quiet().prints("what is shared");
+                let left = common::leftovers(&cache.join("pspf"));
+                assert!(left.is_empty(), "after {fault} at {call} {nth}: {left:?}");
+            }
+        }
+    }
+    assert_eq!(common::snapshot(&system), before);
+}
+
+#[test]
 fn where_the_cache_runs_no_programs_the_systems_store_does() {
     let Some(machine) = machine() else { return };
     let cache = machine.dir("srv/cache", ALICE, 0o700);
