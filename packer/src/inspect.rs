@@ -8,6 +8,7 @@ use pspf_core::sign::KeyId;
 use pspf_core::verify::{self, Grade, Report};
 use serde::Serialize;
 
+use crate::contents::{self, SlotFile};
 use crate::error::Result;
 use crate::package_file::PackageFile;
 
@@ -71,6 +72,9 @@ pub struct InspectedSlot {
     pub files: Option<u64>,
     /// SHA-256 of the stored bytes, where it is signed.
     pub sha256: Option<String>,
+    /// What is inside, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Vec<SlotFile>>,
 }
 
 /// What `packer verify` found. The JSON of this is a stable interface.
@@ -137,6 +141,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
             original_size: claim.map(|claim| claim.original_size),
             files: claim.map(|claim| claim.files),
             sha256: entry.digest.map(|digest| digest.to_string()),
+            entries: None,
         }
     });
     Ok(Inspection {
@@ -156,6 +161,28 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         metadata_size: package.index().metadata_size(),
         slots: slots.collect(),
     })
+}
+
+/// The same, with the files inside the slots. All slots are read for it, and a package that is not what was signed is an
+/// error: what is in its slots is nobody's word.
+pub fn inspect_with_files(file: &PackageFile) -> Result<Inspection> {
+    let mut inspection = inspect(file)?;
+    let verified = file.verify()?;
+    for slot in &mut inspection.slots {
+        slot.entries = Some(contents::files(file, &verified, slot.index)?);
+    }
+    Ok(inspection)
+}
+
+/// Unpacks every slot in memory, and compares the tree that comes out with the signed one, where there is one. Gives the
+/// number of files, links and empty directories.
+pub fn read_files(file: &PackageFile) -> Result<u64> {
+    let verified = file.verify()?;
+    let mut count = 0;
+    for (index, placement) in (0_u32..).zip(verified.placements()) {
+        count += contents::check(file, &verified, index, &placement)?;
+    }
+    Ok(count)
 }
 
 /// Checks every byte that the signature answers for. `progress` is told of every block that was hashed.

@@ -10,6 +10,15 @@
 //! | `pspf-launcher-all` | also bzip2, xz, zstd, and what others made | yes | [`ALL_LIMIT`] at most |
 //!
 //! They are static executables without libc, so they fit every x86-64 Linux, whatever its distribution.
+//!
+//! For other platforms, and for those who want another one, there is a [registry](Registry) of the user's.
+
+mod choose;
+mod registry;
+mod wheel;
+
+pub use choose::{Choice, Chosen, choose};
+pub use registry::{Naming, Registered, Registry};
 
 /// The largest that `pspf-launcher` may become, in bytes.
 pub const SMALL_LIMIT: usize = 128 << 10;
@@ -25,6 +34,32 @@ pub fn built_in() -> Option<&'static [u8]> {
 /// where there is none for the platform yet.
 pub fn built_in_for(needs_all: bool) -> Option<&'static [u8]> {
     Some(if needs_all { ALL } else { SMALL }).filter(|launcher| !launcher.is_empty())
+}
+
+/// Whose rules a package keeps to, so that its launcher can start it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Ours: all of docs/format.md.
+    Packer,
+    /// FlavorPack's: gzip alone, no symbolic links, and every archive is unpacked into the workenv's root.
+    FlavorPack,
+}
+
+impl Dialect {
+    /// The one of this launcher. FlavorPack's launchers, in Rust and in Go, have the names of their own modules in them.
+    pub fn of(program: &[u8]) -> Self {
+        const MODULE: &[u8] = b"format_2025";
+        if program.windows(MODULE.len()).any(|bytes| bytes == MODULE) { Self::FlavorPack } else { Self::Packer }
+    }
+}
+
+/// The name and the size in bytes of each launcher that packer carries.
+pub fn carried() -> Vec<(&'static str, u64)> {
+    let all = [(choose::PACKER, SMALL), (choose::PACKER_ALL, ALL)];
+    all.into_iter()
+        .filter(|(_, program)| !program.is_empty())
+        .map(|(name, program)| (name, program.len() as u64))
+        .collect()
 }
 
 /// Empty on other platforms than x86-64 Linux, as is the other one.

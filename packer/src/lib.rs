@@ -9,9 +9,15 @@
 //! workenvs: what packages have extracted on this machine, and how it goes away
 //! ```
 
+pub mod clean;
+pub mod contents;
+pub mod diff;
+pub mod doctor;
 pub mod error;
 pub mod extract;
+mod foreign;
 pub mod generic;
+pub mod guess;
 pub mod inspect;
 pub mod keys;
 pub mod launchers;
@@ -23,9 +29,11 @@ pub mod passphrase;
 pub mod places;
 pub mod plan;
 pub mod platform;
+pub mod preview;
 pub mod progress;
 pub mod python;
 pub mod run;
+pub mod schema;
 pub mod slots;
 pub mod trust;
 pub mod workenvs;

@@ -9,6 +9,7 @@ use pspf_core::build::Head;
 use pspf_core::source::Source;
 
 use crate::error::{Error, Kind, Result};
+use crate::pack::Check;
 use crate::package_file::PackageFile;
 use crate::progress::Progress;
 
@@ -24,16 +25,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn prepare(output: Option<&Path>) -> Result<Self> {
-        let (directory, name) = match output {
-            None => (PathBuf::from("."), None),
-            Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                (path.to_path_buf(), None)
-            }
-            Some(path) => {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                (parent.unwrap_or(Path::new(".")).to_path_buf(), path.file_name().map(PathBuf::from))
-            }
-        };
+        let (directory, name) = place(output);
         let made =
             directory.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists()).last();
         let mut new = Self { made: made.map(Path::to_path_buf), directory, name, file: None };
@@ -57,17 +49,17 @@ impl Output {
 
     /// Where the package goes; it is called `name` unless it was named.
     fn path(&self, name: &str) -> PathBuf {
-        let name = self.name.as_deref().unwrap_or(Path::new(name));
-        if self.directory == Path::new(".") { name.to_path_buf() } else { self.directory.join(name) }
+        joined(&self.directory, self.name.as_deref().unwrap_or(Path::new(name)))
     }
 
-    /// Writes the package, reads it back and verifies it, and gives it its name.
+    /// Writes the package, reads it back and verifies it unless `check` says otherwise, and gives it its name.
     pub(crate) fn publish(
         mut self,
         name: &str,
         head: &Head,
         launcher: &dyn Source,
         slots: &[Stored],
+        check: Check,
         progress: &dyn Progress,
     ) -> Result<PathBuf> {
         let path = self.path(name);
@@ -87,18 +79,48 @@ impl Output {
             });
         }
         file.as_file().sync_data().map_err(|error| failed(&error))?;
-        progress.stage("verifying what was written", None);
-        PackageFile::open(file.path()).and_then(|written| written.verify_whole().map(drop)).map_err(|error| {
-            Error::new(Kind::Integrity, "what was written is not what was meant, so it was thrown away")
-                .file(&path)
-                .found(error.to_string().replace('\n', ";"))
-                .hint("check the disk and the memory of this machine, and pack again")
-        })?;
+        if check == Check::Verify {
+            progress.stage("verifying what was written", None);
+            verify(file.path(), &path)?;
+        }
         progress.check()?;
         file.persist(&path).map_err(|error| failed(&error.error))?;
         self.made = None;
         Ok(path)
     }
+}
+
+/// Where a package that is called `name` goes; nothing is made.
+pub(crate) fn planned(output: Option<&Path>, name: &str) -> PathBuf {
+    let (directory, given) = place(output);
+    joined(&directory, given.as_deref().unwrap_or(Path::new(name)))
+}
+
+/// The directory that the output goes to, and its name there unless it is called like the package.
+fn place(output: Option<&Path>) -> (PathBuf, Option<PathBuf>) {
+    match output {
+        None => (PathBuf::from("."), None),
+        Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            (path.to_path_buf(), None)
+        }
+        Some(path) => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            (parent.unwrap_or(Path::new(".")).to_path_buf(), path.file_name().map(PathBuf::from))
+        }
+    }
+}
+
+fn joined(directory: &Path, name: &Path) -> PathBuf {
+    if directory == Path::new(".") { name.to_path_buf() } else { directory.join(name) }
+}
+
+fn verify(written: &Path, path: &Path) -> Result<()> {
+    PackageFile::open(written).and_then(|written| written.verify_whole().map(drop)).map_err(|error| {
+        Error::new(Kind::Integrity, "what was written is not what was meant, so it was thrown away")
+            .file(path)
+            .found(error.to_string().replace('\n', ";"))
+            .hint("check the disk and the memory of this machine, and pack again")
+    })
 }
 
 impl Drop for Output {

@@ -1,6 +1,7 @@
 //! A manifest becomes a package: plan, encode, sign, write beside the output, verify, rename.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,13 +14,14 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::keys::{self, Choice};
+use crate::launchers::Dialect;
 use crate::manifest::{self, Input};
 use crate::output::{Output, Stored};
 use crate::plan::{Plan, PlannedSlot};
-use crate::platform::Platform;
+use crate::platform::{Os, Platform};
 use crate::progress::Progress;
-use crate::slots::{self, Encoding};
-use crate::{generic, launchers, places, python};
+use crate::slots::{self, Encoding, Reader};
+use crate::{foreign, generic, launchers, places, python};
 
 /// What to pack, and how.
 #[derive(Debug, Clone)]
@@ -30,10 +32,30 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// The interpreter: a prefix, an executable or an archive.
     pub python: Option<PathBuf>,
-    /// A launcher other than the built-in one.
-    pub launcher: Option<PathBuf>,
+    /// The launcher in front of the package.
+    pub launcher: launchers::Choice,
+    /// What the package runs on; what the launcher does when absent.
+    pub platform: Option<Platform>,
     /// The key that signs.
     pub key: Choice,
+    /// What slots get that the manifest gives no compression or no level of their own.
+    pub defaults: slots::Defaults,
+    /// What becomes of debugging information in ELF files.
+    pub symbols: slots::Symbols,
+    /// How many threads compress; one for each processor when absent.
+    pub jobs: Option<NonZeroUsize>,
+    /// What is done with the package once it is written.
+    pub check: Check,
+}
+
+/// What is done with a package once it is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Check {
+    /// It is read again and verified as a whole before it gets its name.
+    #[default]
+    Verify,
+    /// Nothing: for those who verify it themselves.
+    Skip,
 }
 
 /// A package that was written and verified.
@@ -49,6 +71,10 @@ pub struct Packed {
     pub platform: String,
     /// Its size in bytes.
     pub size: u64,
+    /// Whether it was read again and verified as a whole.
+    pub verified: bool,
+    /// The launcher, by the name that `packer launchers list` shows, or its file.
+    pub launcher: String,
     /// The launcher's size in bytes.
     pub launcher_size: u64,
     /// Its slots.
@@ -80,17 +106,27 @@ pub struct PackedSlot {
 
 /// Packs a project. The output appears complete or not at all.
 pub fn pack(options: &Options, progress: &dyn Progress) -> Result<Packed> {
+    let packed = match options.jobs {
+        None => make(options, progress),
+        Some(jobs) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.get()).build();
+            let pool = pool.map_err(|error| {
+                Error::new(Kind::Io, "so many threads cannot be started")
+                    .field("--jobs")
+                    .found(error.to_string())
+                    .hint("choose a smaller number")
+            })?;
+            pool.install(|| make(options, progress))
+        }
+    };
     // Whatever failed because it was stopped, stopping is the reason.
-    make(options, progress).map_err(|error| if progress.is_cancelled() { Error::cancelled() } else { error })
+    packed.map_err(|error| if progress.is_cancelled() { Error::cancelled() } else { error })
 }
 
 fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let input = manifest::open(&options.manifest)?;
-    let given = options.launcher.as_deref().map(read_launcher).transpose()?;
-    let platform = match &given {
-        Some((_, platform)) => *platform,
-        None => built_in_platform()?,
-    };
+    let chosen = launchers::choose(&options.launcher, options.platform)?;
+    let (dialect, platform) = (chosen.dialect, chosen.platform);
     let key = keys::load(&options.key, progress)?;
     let timestamp = build_timestamp()?;
     // An output that cannot be written is told before the work, not after it.
@@ -101,19 +137,24 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         .map_err(|error| Error::io("cannot create a temporary directory", std::env::temp_dir(), &error))?;
     let cache = places::build_cache()?;
 
-    let plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
-    let launcher = match given {
-        Some((launcher, _)) => launcher,
-        None => {
-            // A key that somebody gave is one that others can know, and ask for.
-            let needs_all = plan.needs_all() || key.origin == KeyOrigin::Given;
-            launchers::built_in_for(needs_all).ok_or_else(no_launcher)?.to_vec()
-        }
+    let mut plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
+    let prefixes = match dialect {
+        Dialect::Packer => Vec::new(),
+        Dialect::FlavorPack => foreign::adapt(&mut plan, progress)?,
     };
+    // A key that somebody gave is one that others can know, and ask for.
+    let needs_all = plan.needs_all() || key.origin == KeyOrigin::Given;
+    let launcher_name = chosen.name(needs_all).to_owned();
+    let launcher = chosen.program(needs_all)?;
     let slots_stage = subdirectory(stage.path(), "slots")?;
-    let file_name = format!("{}-{}.psp", plan.name, plan.version);
+    let file_name = file_name(&plan.name, &plan.version, platform);
     let own = output.files(&file_name);
-    let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, progress };
+    let reader = match dialect {
+        Dialect::Packer => Reader::Packer,
+        Dialect::FlavorPack => Reader::FlavorPack { prefixes: &prefixes },
+    };
+    let symbols = options.symbols;
+    let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, symbols, reader, progress };
     let sign = |encoded: Vec<Encoded>| {
         let builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)?
             .app_id(plan.app_id.clone(), plan.release)
@@ -140,11 +181,13 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     }
     progress.stage("signing and writing", None);
     let head = sign(encoded).map_err(|error| cannot_sign(&error, &plan))?;
-    let path = output.publish(&file_name, &head, &launcher, &stored, progress)?;
+    let path = output.publish(&file_name, &head, &launcher, &stored, options.check, progress)?;
     let key_id = KeyId::of(&key.secret.public_key());
     Ok(Packed {
         path,
         size: head.layout().package_size,
+        verified: options.check == Check::Verify,
+        launcher: launcher_name,
         launcher_size: launcher.len() as u64,
         slots: packed,
         platform: platform.to_string(),
@@ -159,7 +202,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
 }
 
 /// What the manifest asks for; for a Python project, with everything in it built below `stage`.
-fn plan(
+pub(crate) fn plan(
     input: &Input,
     options: &Options,
     platform: Platform,
@@ -167,11 +210,14 @@ fn plan(
     cache: &Path,
     progress: &dyn Progress,
 ) -> Result<Plan> {
-    match input {
+    let mut plan = match input {
         Input::Python(manifest) => {
+            if Platform::host() != Some(platform) {
+                return Err(not_here(&manifest.path, platform));
+            }
             let stage = subdirectory(stage, "python")?;
             let request = python::Request { manifest, python: options.python.as_deref(), stage: &stage, cache };
-            Ok(python::plan(manifest, python::stage(&request, progress)?))
+            python::plan(manifest, python::stage(&request, progress)?)
         }
         Input::Generic(manifest) => {
             if options.python.is_some() {
@@ -180,9 +226,39 @@ fn plan(
                     .field("--python")
                     .hint("leave --python out, or pack the project's pyproject.toml"));
             }
-            generic::plan(manifest, platform, progress)
+            generic::plan(manifest, platform, progress)?
         }
+    };
+    for slot in &mut plan.slots {
+        options.defaults.apply(slot, names_operations(input, &slot.id))?;
     }
+    Ok(plan)
+}
+
+/// Whether the manifest says how the slot is stored.
+fn names_operations(input: &Input, id: &str) -> bool {
+    match input {
+        Input::Python(_) => false,
+        Input::Generic(manifest) => manifest.slots.iter().any(|slot| slot.id == id && slot.operations.is_some()),
+    }
+}
+
+/// What the package is called: NAME-VERSION.psp, and Windows asks for another ending.
+pub(crate) fn file_name(name: &str, version: &str, platform: Platform) -> String {
+    format!("{name}-{version}.psp{}", if platform.os == Os::Windows { ".exe" } else { "" })
+}
+
+/// The error for a Python project that is to run elsewhere.
+pub(crate) fn not_here(manifest: &Path, platform: Platform) -> Error {
+    let host = Platform::host().map_or_else(|| "another one".to_owned(), |host| host.to_string());
+    Error::new(Kind::Configuration, format!("a Python project cannot be packed for {platform} on this machine"))
+        .file(manifest)
+        .field("--platform")
+        .expected(format!("{host}: interpreter and dependencies are taken from where packer runs"))
+        .found(platform.to_string())
+        .hint(format!(
+            "run packer on {platform}; programs that are not Python pack for every platform that has a launcher"
+        ))
 }
 
 fn subdirectory(parent: &Path, name: &str) -> Result<PathBuf> {
@@ -222,27 +298,6 @@ fn builder_slot(slot: &PlannedSlot, encoded: Encoded) -> Slot {
         permissions: slot.permissions,
         operations: slot.operations,
         encoded,
-    }
-}
-
-fn built_in_platform() -> Result<Platform> {
-    launchers::built_in().and_then(Platform::of_program).ok_or_else(no_launcher)
-}
-
-fn no_launcher() -> Error {
-    Error::new(Kind::Configuration, "this build of packer has no launcher of its own")
-        .hint("give one with --launcher-bin FILE")
-}
-
-fn read_launcher(path: &Path) -> Result<(Vec<u8>, Platform)> {
-    let launcher = fs::read(path).map_err(|error| Error::io("cannot read the launcher", path, &error))?;
-    match Platform::of_program(&launcher) {
-        Some(platform) => Ok((launcher, platform)),
-        None => Err(Error::new(Kind::Arguments, "the launcher is not a program")
-            .file(path)
-            .field("--launcher-bin")
-            .expected("an ELF, Mach-O or PE executable")
-            .hint("leave --launcher-bin out to use the built-in one")),
     }
 }
 

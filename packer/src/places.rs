@@ -1,4 +1,4 @@
-//! Where packer keeps what is not part of a project: its cache, the user's key, and who is trusted.
+//! Where packer keeps what is not part of a project: its cache, the user's key, added launchers, and who is trusted.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -41,6 +41,14 @@ pub fn keys() -> Result<PathBuf> {
 /// Where the user says whom to trust: `XDG_CONFIG_HOME/pspf`, else `~/.config/pspf`; `None` without a home directory.
 pub fn config() -> Option<PathBuf> {
     etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("pspf"))
+}
+
+/// What the user has added to packer, launchers for one: `XDG_DATA_HOME/pspf`, else `~/.local/share/pspf`.
+pub fn data() -> Result<PathBuf> {
+    let base = etcetera::choose_base_strategy().map_err(|_| {
+        Error::new(Kind::Configuration, "there is no home directory to keep launchers in").hint("set HOME")
+    })?;
+    Ok(base.data_dir().join("pspf"))
 }
 
 /// Where the administrator says it for everybody. No variable moves it: what he demands would be gone.

@@ -45,6 +45,26 @@ impl Platform {
         "windows_arm64",
     ];
 
+    /// The spellings that `packer pack --platform` takes: a package is for one processor.
+    pub const TARGETS: [&'static str; 6] =
+        ["linux_amd64", "linux_arm64", "darwin_amd64", "darwin_arm64", "windows_amd64", "windows_arm64"];
+
+    /// The platform that packer itself runs on; `None` where it has no name in the format.
+    pub fn host() -> Option<Self> {
+        let os = match std::env::consts::OS {
+            "linux" => Os::Linux,
+            "macos" => Os::Darwin,
+            "windows" => Os::Windows,
+            _ => return None,
+        };
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => Arch::Amd64,
+            "aarch64" => Arch::Arm64,
+            _ => return None,
+        };
+        Some(Self { os, arch: Some(arch) })
+    }
+
     /// Parses "linux" or "linux_amd64".
     pub fn from_name(name: &str) -> Option<Self> {
         let (os, arch) = match name.split_once('_') {

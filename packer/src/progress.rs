@@ -21,6 +21,12 @@ pub trait Progress: Sync {
         let _ = line;
     }
 
+    /// What is going on inside, for those who look for a mistake: programs that are run, and what they print. It is only
+    /// asked for where somebody wants it.
+    fn debug(&self, text: &dyn Fn() -> String) {
+        let _ = text;
+    }
+
     /// True once the work should stop.
     fn is_cancelled(&self) -> bool {
         false

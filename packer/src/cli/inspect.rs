@@ -3,24 +3,30 @@
 use std::path::PathBuf;
 
 use packer::Result;
+use packer::contents::{FileKind, SlotFile};
 use packer::inspect::{self, Inspection};
 use packer::package_file::PackageFile;
+use pspf_core::error::printable;
 
 use super::{origin, print, print_json, size};
 
 /// Show what is in a package, without running or extracting anything
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: packer inspect dist/hello-cli-1.0.0.psp")]
+#[command(after_help = "Example: packer inspect dist/hello-cli-1.0.0.psp --files")]
 pub(super) struct Args {
     /// The package
     file: PathBuf,
+    /// Show the files inside the slots, as a tree
+    #[arg(long)]
+    files: bool,
     /// Print a report for programs
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let inspection = inspect::inspect(&PackageFile::open(&args.file)?)?;
+    let file = PackageFile::open(&args.file)?;
+    let inspection = if args.files { inspect::inspect_with_files(&file)? } else { inspect::inspect(&file)? };
     if args.json {
         return print_json(&inspection);
     }
@@ -55,6 +61,36 @@ fn describe(package: &Inspection) -> String {
             size(slot.size),
             slot.target,
         ));
+        tree("         ", "", slot.entries.as_deref().unwrap_or_default(), &mut lines);
     }
     lines.join("\n")
+}
+
+/// Adds a line for each of these files, which all begin with `below`, and for the directories that they are in.
+fn tree(indent: &str, below: &str, files: &[SlotFile], lines: &mut Vec<String>) {
+    let mut rest = files;
+    while let Some(first) = rest.first() {
+        let name = first.path[below.len()..].split('/').next().unwrap_or_default();
+        let path = format!("{below}{name}");
+        let inside = format!("{path}/");
+        let count = rest.iter().take_while(|file| file.path == path || file.path.starts_with(&inside)).count();
+        let (here, after) = rest.split_at(count.max(1));
+        let what = match here.iter().find(|file| file.path == path).filter(|_| here.len() == 1) {
+            Some(file) => match (&file.kind, &file.target) {
+                (FileKind::Directory, _) => "/".to_owned(),
+                (FileKind::Symlink, Some(target)) => format!(" -> {}", printable(target)),
+                (FileKind::Hardlink, Some(target)) => format!(" = {}", printable(target)),
+                _ if file.mode & 0o111 != 0 => format!("*  {}", size(file.size)),
+                _ => format!("  {}", size(file.size)),
+            },
+            None => {
+                let bytes = here.iter().map(|file| file.size).sum();
+                format!("/  {}", size(bytes))
+            }
+        };
+        lines.push(format!("{indent}{}{what}", printable(name)));
+        let within: Vec<SlotFile> = here.iter().filter(|file| file.path != path).cloned().collect();
+        tree(&format!("{indent}  "), &inside, &within, lines);
+        rest = after;
+    }
 }

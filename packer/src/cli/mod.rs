@@ -1,13 +1,21 @@
 //! The command line: what was typed becomes calls of the library, one file per command.
 
+mod clean;
+mod diff;
+mod doctor;
+mod documents;
 mod extract;
+mod init;
 mod inspect;
 mod keygen;
+mod launchers;
 mod pack;
 mod policy;
 mod progress;
 mod run;
+mod schema;
 mod trust;
+mod verbosity;
 mod verify;
 mod workenv;
 
@@ -24,12 +32,16 @@ use packer::{Kind, Result};
 #[derive(Debug, Parser)]
 #[command(name = "packer", version, arg_required_else_help = true)]
 struct Cli {
+    #[command(flatten)]
+    verbosity: verbosity::Verbosity,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a manifest for a folder that has none, from what is in it
+    Init(init::Args),
     /// Pack a project into one signed file that runs anywhere
     Pack(pack::Args),
     /// Check every byte of a package against its signature
@@ -40,8 +52,12 @@ enum Command {
     Extract(extract::Args),
     /// Extract all slots of a package
     ExtractAll(extract::AllArgs),
+    /// Show what is different between two packages
+    Diff(diff::Args),
     /// Make a pair of signing keys
     Keygen(keygen::Args),
+    /// See which launchers packages can get, and add others
+    Launchers(launchers::Args),
     /// Check a whole package, then run it
     Run(run::Args),
     /// Say whose packages you trust, and see what is known
@@ -50,6 +66,16 @@ enum Command {
     Policy(policy::Args),
     /// See what packages have extracted on this machine, and clean it up
     Workenv(workenv::Args),
+    /// Remove the build cache, and what packages have extracted and do not use now
+    Clean(clean::Args),
+    /// Look at what this machine has for packing and running packages
+    Doctor(doctor::Args),
+    /// Print what makes a shell complete packer's commands and options
+    Completions(documents::CompletionArgs),
+    /// Print the JSON Schema of a manifest, for editors
+    Schema(schema::Args),
+    /// Write manual pages, one for each command
+    Man(documents::ManArgs),
 }
 
 /// How much comes out of a slot of another builder's package.
@@ -91,28 +117,44 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { Kind::Arguments as u8 });
         }
     };
-    match dispatch(cli.command) {
+    match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where it cannot be told the code has to say it.
-            let _ = writeln!(io::stderr(), "error: {error}");
+            // Red at a terminal, unless NO_COLOR or CLICOLOR say otherwise; CLICOLOR_FORCE makes it so anywhere. Where it
+            // cannot be told the code has to say it.
+            let _ = writeln!(io::stderr(), "{} {error}", console::style("error:").red().bold().for_stderr());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn dispatch(command: Command) -> Result<()> {
+fn dispatch(cli: Cli) -> Result<()> {
+    let Cli { verbosity, command } = cli;
     match command {
-        Command::Pack(args) => pack::run(args),
+        Command::Init(args) => init::run(&args),
+        Command::Pack(args) => pack::run(args, &verbosity),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::ExtractAll(args) => extract::run_all(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Launchers(args) => launchers::run(&args),
         Command::Run(args) => run::run(args),
         Command::Trust(args) => trust::run(&args),
         Command::Policy(args) => policy::run(&args),
-        Command::Workenv(args) => workenv::run(&args),
+        Command::Workenv(args) => workenv::run(&args, &verbosity),
+        Command::Clean(args) => clean::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => {
+            documents::completions(&args);
+            Ok(())
+        }
+        Command::Schema(args) => {
+            schema::run(&args);
+            Ok(())
+        }
+        Command::Man(args) => documents::man(&args),
     }
 }
 

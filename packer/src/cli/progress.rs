@@ -1,4 +1,4 @@
-//! Progress on standard error: a spinner with a bar on a terminal, plain lines otherwise, nothing when quiet.
+//! Progress on standard error: a spinner with a bar on a terminal, plain lines otherwise, as much as was asked for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,10 +6,17 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packer::progress::Progress;
 
+use super::verbosity::Level;
+
 /// Set by Ctrl-C and its relatives.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 
-pub(super) enum Shown {
+pub(super) struct Shown {
+    level: Level,
+    stages: Stages,
+}
+
+enum Stages {
     Bar(ProgressBar),
     Lines,
     Nothing,
@@ -17,29 +24,33 @@ pub(super) enum Shown {
 
 impl Shown {
     /// Chooses by where standard error goes, and begins to listen for Ctrl-C.
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(super) fn new(level: Level) -> Self {
         // Where no handler can be set, Ctrl-C ends the process at once, as it does by default.
         let _ = ctrlc::set_handler(|| CANCELLED.store(true, Ordering::Relaxed));
-        if quiet {
-            return Self::Nothing;
-        }
-        if !console::user_attended_stderr() {
-            return Self::Lines;
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bytes:>10}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(120));
-        Self::Bar(bar)
+        let stages = match level {
+            Level::Error | Level::Warning => Stages::Nothing,
+            // What programs say would tear a bar to pieces.
+            Level::Info if console::user_attended_stderr() => Stages::Bar(bar()),
+            Level::Info | Level::Debug => Stages::Lines,
+        };
+        Self { level, stages }
     }
 
     /// Takes the bar away, so that what is printed next stands alone.
     pub(super) fn finish(&self) {
-        if let Self::Bar(bar) = self {
+        if let Stages::Bar(bar) = &self.stages {
             bar.finish_and_clear();
         }
     }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bytes:>10}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 impl Drop for Shown {
@@ -50,8 +61,8 @@ impl Drop for Shown {
 
 impl Progress for Shown {
     fn stage(&self, name: &str, total: Option<u64>) {
-        match self {
-            Self::Bar(bar) => {
+        match &self.stages {
+            Stages::Bar(bar) => {
                 bar.set_position(0);
                 match total {
                     Some(total) => bar.set_length(total),
@@ -59,22 +70,30 @@ impl Progress for Shown {
                 }
                 bar.set_message(name.to_owned());
             }
-            Self::Lines => eprintln!("{name}"),
-            Self::Nothing => {}
+            Stages::Lines => eprintln!("{name}"),
+            Stages::Nothing => {}
         }
     }
 
     fn advance(&self, done: u64) {
-        if let Self::Bar(bar) = self {
+        if let Stages::Bar(bar) = &self.stages {
             bar.inc(done);
         }
     }
 
     fn note(&self, line: &str) {
-        match self {
-            Self::Bar(bar) => bar.println(format!("note: {line}")),
-            Self::Lines => eprintln!("note: {line}"),
-            Self::Nothing => {}
+        match &self.stages {
+            Stages::Bar(bar) => bar.println(format!("note: {line}")),
+            _ if self.level >= Level::Warning => eprintln!("note: {line}"),
+            _ => {}
+        }
+    }
+
+    fn debug(&self, text: &dyn Fn() -> String) {
+        if self.level >= Level::Debug {
+            for line in text().lines() {
+                eprintln!("debug: {line}");
+            }
         }
     }
 

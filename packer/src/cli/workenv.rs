@@ -11,6 +11,7 @@ use packer::{Error, Kind, Result};
 use pspf_core::error::printable;
 use serde::Serialize;
 
+use super::verbosity::Verbosity;
 use super::{bytes, print, print_json, progress, size};
 
 /// What packages have extracted on this machine, and how it goes away
@@ -122,7 +123,7 @@ struct How {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
+pub(super) fn run(args: &Args, verbosity: &Verbosity) -> Result<()> {
     match &args.command {
         Command::List(args) => list(&Store::open()?, args),
         Command::Info(args) => info(&Store::open()?, args),
@@ -133,12 +134,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
             let which = Which::Unused { older_than: args.older_than, max_size: args.max_size };
             collect(&Store::open()?, &which, &args.how).map(|_| ())
         }
-        Command::Fill(args) => fill_system(args),
+        Command::Fill(args) => fill_system(args, verbosity),
     }
 }
 
-fn fill_system(args: &Fill) -> Result<()> {
-    let progress = progress::Shown::new(args.json);
+fn fill_system(args: &Fill, verbosity: &Verbosity) -> Result<()> {
+    let progress = progress::Shown::new(verbosity.level()?);
     let mut all = Vec::new();
     for file in &args.files {
         all.push(fill(&PackageFile::open(file)?, &args.to, &progress)?);
@@ -316,15 +317,22 @@ fn collect(store: &Store, which: &Which, how: &How) -> Result<Collected> {
     } else {
         print(&told(&collected));
     }
+    deleted(&collected)?;
+    Ok(collected)
+}
+
+/// The error for what was removed and is still there.
+pub(super) fn deleted(collected: &Collected) -> Result<()> {
     match collected.not_deleted.first() {
-        None => Ok(collected),
+        None => Ok(()),
         Some(path) => Err(Error::new(Kind::Io, "what was removed could not be deleted as a whole")
             .file(path)
             .hint("it is in nobody's way; see who owns what is in it, and delete it")),
     }
 }
 
-fn told(collected: &Collected) -> String {
+/// What was removed, for a person.
+pub(super) fn told(collected: &Collected) -> String {
     let Collected { dry_run, workenvs, slots, leftovers, bytes, kept, .. } = collected;
     let verb = if *dry_run { "would remove" } else { "removed" };
     let mut lines = vec![format!(

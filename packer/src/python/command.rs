@@ -70,8 +70,10 @@ pub(super) fn run(command: &mut Command, progress: &dyn Progress) -> Result<Outp
         .map_err(|error| {
             Error::new(Kind::Execution, "cannot start a program").file(program(command)).found(error.to_string())
         })?;
+    progress.debug(&|| shown(command));
     let status = wait(child, progress)?;
     let output = Output { status, stdout: contents(stdout)?, stderr: contents(stderr)? };
+    progress.debug(&|| format!("{}{}{}", output.stdout_text(), output.stderr_text(), output.status));
     if !output.success() && output.tail().contains(NO_SPACE) {
         return Err(Error::new(Kind::Io, "the disk is full, said a program that packing needs")
             .file(program(command))
@@ -80,6 +82,13 @@ pub(super) fn run(command: &mut Command, progress: &dyn Progress) -> Result<Outp
             .hint("make room, or choose another place (TMPDIR moves the temporary files)"));
     }
     Ok(output)
+}
+
+/// The command as one would type it.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| launcher::text::quote(&[word.to_string_lossy().into_owned()]));
+    format!("$ {}", words.collect::<Vec<_>>().join(" "))
 }
 
 /// How every system says that a disk is full.

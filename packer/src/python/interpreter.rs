@@ -115,6 +115,20 @@ pub(super) fn select(request: &Request<'_>, tools: &Tools<'_>, progress: &dyn Pr
     Err(none_found(request.manifest, &wanted, &looked_at))
 }
 
+/// The interpreters on this machine: which of them can be packed, and why others cannot. What uv manages is not among them,
+/// and nothing is fetched.
+pub fn on_this_machine(progress: &dyn Progress) -> Vec<(PathBuf, Result<Interpreter, String>)> {
+    let mut found = Vec::new();
+    for (candidate, origin) in candidates(None) {
+        match probe(&candidate, origin, progress) {
+            Ok(interpreter) => found.push((candidate, Ok(interpreter))),
+            Err(Unusable::Because(reason)) => found.push((candidate, Err(reason))),
+            Err(Unusable::Stopped(_)) => break,
+        }
+    }
+    found
+}
+
 /// Any interpreter that can run pip, to install tools with; it need not fit the project.
 pub(super) fn helper(progress: &dyn Progress) -> Result<Option<PathBuf>> {
     for (candidate, _) in candidates(None) {

@@ -41,7 +41,7 @@ use crate::error::Result;
 use crate::manifest::{Manifest, Script};
 use crate::progress::Progress;
 
-pub use interpreter::{Interpreter, Origin};
+pub use interpreter::{Interpreter, Origin, on_this_machine};
 pub use plan::plan;
 pub use workenv::{Workenv, WorkenvFile};
 

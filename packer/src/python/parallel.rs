@@ -53,6 +53,10 @@ impl Progress for Watch<'_> {
         self.progress.note(line);
     }
 
+    fn debug(&self, text: &dyn Fn() -> String) {
+        self.progress.debug(text);
+    }
+
     fn is_cancelled(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.progress.is_cancelled()
     }

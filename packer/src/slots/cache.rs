@@ -11,6 +11,8 @@ use pspf_core::format::Operations;
 use pspf_core::placement::Placement;
 use serde::{Deserialize, Serialize};
 
+use super::strip::Symbols;
+
 /// Everything that decides what a slot's bytes and facts are.
 pub(super) struct Key<'a> {
     /// Names the tree's content.
@@ -18,6 +20,7 @@ pub(super) struct Key<'a> {
     pub(super) placement: &'a Placement,
     pub(super) operations: Operations,
     pub(super) level: u32,
+    pub(super) symbols: Symbols,
 }
 
 /// What is remembered of an encoded slot.
@@ -94,9 +97,10 @@ impl Key<'_> {
     }
 
     fn place(&self, cache: &Path) -> PathBuf {
-        let Self { tree, placement, operations, level } = self;
+        let Self { tree, placement, operations, level, symbols } = self;
         let writable = if matches!(placement, Placement::Shared(_)) { "shared" } else { "private" };
-        let name = format!("{tree}-{writable}-{:x}-{level}-{}", operations.raw(), env!("CARGO_PKG_VERSION"));
+        let symbols = if *symbols == Symbols::Strip { "-stripped" } else { "" };
+        let name = format!("{tree}-{writable}-{:x}-{level}{symbols}-{}", operations.raw(), env!("CARGO_PKG_VERSION"));
         cache.join("slots").join(name)
     }
 }

@@ -13,6 +13,7 @@ mod adopt;
 mod cache;
 mod codec;
 mod encoder;
+mod strip;
 mod tar;
 
 use std::fs::{self, File};
@@ -23,15 +24,18 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use pspf_core::Digest;
 use pspf_core::build::Encoded;
 use pspf_core::digest::Hasher;
-use pspf_core::format::Operations;
+use pspf_core::format::{Operation, Operations};
 use pspf_core::placement::Placement;
 
 use self::codec::Codec;
 use self::encoder::{Encoder, Finished};
-use self::tar::Filter;
+use self::strip::Tally;
+use self::tar::{Filter, Links};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{PlannedSlot, Source};
 use crate::progress::Progress;
+
+pub use self::strip::Symbols;
 
 /// How slots are encoded, and where to.
 #[derive(Clone, Copy)]
@@ -42,54 +46,215 @@ pub struct Encoding<'a> {
     pub cache: &'a Path,
     /// Files that packer itself writes, should they be inside of what is packed.
     pub own: &'a [PathBuf],
+    /// What becomes of debugging information in ELF files.
+    pub symbols: Symbols,
+    /// Which launcher will read them.
+    pub reader: Reader<'a>,
     /// Who watches.
     pub progress: &'a dyn Progress,
+}
+
+/// Whose launcher reads the slots.
+#[derive(Debug, Clone, Copy)]
+pub enum Reader<'a> {
+    /// Ours: archives have links, and are unpacked where the slot's target says.
+    Packer,
+    /// FlavorPack's: archives have no links, and all of them are unpacked into the workenv's root.
+    FlavorPack {
+        /// What the names in each slot's archive begin with, by the slot's number: empty, or with a `/` at the end.
+        prefixes: &'a [String],
+    },
+}
+
+impl<'a> Reader<'a> {
+    fn prefix(self, index: usize) -> &'a str {
+        match self {
+            Self::Packer => "",
+            Self::FlavorPack { prefixes } => prefixes.get(index).map_or("", String::as_str),
+        }
+    }
+
+    fn links(self) -> Links {
+        match self {
+            Self::Packer => Links::Packed,
+            Self::FlavorPack { .. } => Links::Refused,
+        }
+    }
+}
+
+/// What slots get that the manifest gives no compression or no level of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Defaults {
+    /// How they are compressed; what packer chooses when absent.
+    pub compression: Option<Compression>,
+    /// How hard; the compression's default when absent.
+    pub level: Option<u64>,
+}
+
+/// A compression, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Stored as it is.
+    None,
+    /// One of those that packer writes.
+    With(Operation),
+}
+
+impl Compression {
+    /// The names on the command line.
+    pub const NAMES: [&'static str; 5] = ["none", "gzip", "bzip2", "xz", "zstd"];
+
+    /// The compression of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "none" => Self::None,
+            "gzip" => Self::With(Operation::Gzip),
+            "bzip2" => Self::With(Operation::Bzip2),
+            "xz" => Self::With(Operation::Xz),
+            "zstd" => Self::With(Operation::Zstd),
+            _ => return None,
+        })
+    }
+
+    /// What slots get without being asked.
+    pub const GZIP: Self = Self::With(Operation::Gzip);
+
+    /// How an archive is stored with it.
+    pub fn of_archive(self) -> Operations {
+        match self {
+            Self::None => Operations::TAR,
+            Self::With(step) => Operations::from_steps(&[Operation::Tar, step]).unwrap_or(Operations::TAR_GZIP),
+        }
+    }
+
+    /// How a single file is stored with it.
+    pub fn of_file(self) -> Operations {
+        match self {
+            Self::None => Operations::RAW,
+            Self::With(step) => Operations::from_steps(&[step]).unwrap_or(Operations::GZIP),
+        }
+    }
+}
+
+impl Defaults {
+    /// Gives them to a slot. `chosen` says that the manifest names the slot's operations, which then stay. A file that no
+    /// compression makes smaller stays as it is, too.
+    pub fn apply(self, slot: &mut PlannedSlot, chosen: bool) -> Result<()> {
+        if matches!(slot.source, Source::Encoded { .. }) {
+            return Ok(());
+        }
+        let is_archive = slot.operations.is_archive();
+        if let Some(compression) = self.compression.filter(|_| !chosen && slot.operations != Operations::RAW) {
+            slot.operations = if is_archive { compression.of_archive() } else { compression.of_file() };
+        }
+        let is_compressed = ![Operations::RAW, Operations::TAR].contains(&slot.operations);
+        if is_compressed {
+            slot.level = slot.level.or(self.level);
+        }
+        check(slot.operations, slot.level)
+            .map_err(|(key, error)| error.field(format!("--{} for slot {}", option(key), slot.id)))
+    }
+}
+
+/// The option that sets what the manifest's key does.
+fn option(key: &str) -> &str {
+    if key == "operations" { "compression" } else { key }
+}
+
+/// How many files and bytes a slot is made from.
+pub fn measure(slot: &PlannedSlot, own: &[PathBuf]) -> Result<(u64, u64)> {
+    match &slot.source {
+        Source::Tree { path, exclude, .. } => {
+            let exclude = patterns(exclude).map_err(|(pattern, error)| bad_pattern(&pattern, &error))?;
+            tar::measure(path, Filter { exclude: &exclude, own, links: Links::Packed, prefix: "", strip: None })
+        }
+        Source::File { path } | Source::Encoded { path } => {
+            let size = size_of(path).map_err(|error| Error::io("cannot look at", path, &error))?;
+            Ok((1, size))
+        }
+    }
 }
 
 impl Encoding<'_> {
     /// Encodes the slot with this number, which goes to `placement`; gives the facts, and the file that holds the bytes.
     pub fn encode(&self, index: usize, slot: &PlannedSlot, placement: &Placement) -> Result<(Encoded, PathBuf)> {
         let (id, operations, progress) = (&slot.id, slot.operations, self.progress);
+        let prefix = self.reader.prefix(index);
+        let tally = (self.symbols == Symbols::Strip).then(Tally::default);
+        let strip = tally.as_ref();
+        let told = |facts| {
+            if let Some(tally) = strip {
+                tally.tell(id, progress);
+            }
+            Ok(facts)
+        };
         match &slot.source {
             Source::Tree { path, key, exclude } => {
                 let codec = codec(slot)?;
-                let level = codec.level;
-                let key = key.as_deref().map(|key| cache::Key { tree: key, placement, operations, level });
+                let (level, symbols) = (codec.level, self.symbols);
+                // What is in a place of its own inside the archive is another archive.
+                let key = key.as_deref().filter(|_| prefix.is_empty());
+                let key = key.map(|key| cache::Key { tree: key, placement, operations, level, symbols });
                 if let Some(found) = key.as_ref().and_then(|key| key.recall(self.cache)) {
+                    if symbols == Symbols::Strip {
+                        progress.note(&format!("slot {id}: stripped before, and taken from the cache"));
+                    }
                     return Ok(found);
                 }
                 progress.stage(&format!("compressing {id}"), None);
                 let stored = self.file_for(index);
                 let exclude = patterns(exclude).map_err(|(pattern, error)| bad_pattern(&pattern, &error))?;
-                let filter = Filter { exclude: &exclude, own: self.own };
+                let links = self.reader.links();
+                let filter = Filter { exclude: &exclude, own: self.own, links, prefix, strip };
                 let mut encoder = Encoder::create(codec, &stored)?;
                 let (tree, files) = tar::write_tree(path, filter, placement, &mut encoder, progress)?;
                 let Finished { size, original_size, digest, chunks } = encoder.finish()?;
                 let encoded = Encoded { size, original_size, digest, tree: Some(tree), files, chunks };
-                Ok(match key {
+                told(match key {
                     Some(key) => key.remember(self.cache, encoded, stored),
                     None => (encoded, stored),
                 })
             }
-            Source::File { path } if operations == Operations::RAW => {
-                let (digest, size) = copy(path, progress, |_| Ok(()))?;
-                Ok((Encoded::raw(&slot.target, digest, size, placement, slot.permissions), path.clone()))
-            }
             Source::File { path } => {
-                let codec = codec(slot)?;
-                progress.stage(&format!("compressing {id}"), None);
-                let stored = self.file_for(index);
-                let mut encoder = Encoder::create(codec, &stored)?;
-                let (content, original_size) = copy(path, progress, |bytes| encoder.write(bytes))?;
-                let Finished { size, digest, chunks, .. } = encoder.finish()?;
-                let file = Encoded::raw(&slot.target, content, original_size, placement, slot.permissions);
-                Ok((Encoded { size, digest, chunks, ..file }, stored))
+                let stripped = strip.map(|tally| tally.strip(path)).transpose();
+                let stripped = stripped.map_err(|error| Error::io("cannot read", path, &error))?.flatten();
+                let path = match stripped {
+                    Some(content) => {
+                        let beside = self.stage.join(format!("stripped-{index}"));
+                        fs::write(&beside, content).map_err(|error| Error::io("cannot write", &beside, &error))?;
+                        beside
+                    }
+                    None => path.clone(),
+                };
+                told(self.file(index, slot, placement, path)?)
             }
             Source::Encoded { path } => {
                 progress.stage(&format!("checking {id}"), None);
                 Ok((adopt::adopt(path, slot, placement, progress)?, path.clone()))
             }
         }
+    }
+
+    fn file(
+        &self,
+        index: usize,
+        slot: &PlannedSlot,
+        placement: &Placement,
+        path: PathBuf,
+    ) -> Result<(Encoded, PathBuf)> {
+        let progress = self.progress;
+        if slot.operations == Operations::RAW {
+            let (digest, size) = copy(&path, progress, |_| Ok(()))?;
+            return Ok((Encoded::raw(&slot.target, digest, size, placement, slot.permissions), path));
+        }
+        let codec = codec(slot)?;
+        progress.stage(&format!("compressing {}", slot.id), None);
+        let stored = self.file_for(index);
+        let mut encoder = Encoder::create(codec, &stored)?;
+        let (content, original_size) = copy(&path, progress, |bytes| encoder.write(bytes))?;
+        let Finished { size, digest, chunks, .. } = encoder.finish()?;
+        let file = Encoded::raw(&slot.target, content, original_size, placement, slot.permissions);
+        Ok((Encoded { size, digest, chunks, ..file }, stored))
     }
 
     fn file_for(&self, index: usize) -> PathBuf {

@@ -17,6 +17,7 @@ use pspf_core::{Digest, limits};
 use tar::{EntryType, Header};
 
 use super::encoder::Encoder;
+use super::strip::Tally;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
@@ -27,6 +28,21 @@ pub(super) struct Filter<'a> {
     pub(super) exclude: &'a Gitignore,
     /// Files that packer itself writes.
     pub(super) own: &'a [PathBuf],
+    /// What becomes of symbolic links.
+    pub(super) links: Links,
+    /// What every name in the archive begins with.
+    pub(super) prefix: &'a str,
+    /// Counts what is stripped of ELF files; `None` packs them as they are.
+    pub(super) strip: Option<&'a Tally>,
+}
+
+/// What becomes of symbolic links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// They are packed.
+    Packed,
+    /// There may be none.
+    Refused,
 }
 
 /// Writes everything below `root` as an archive. Gives the digest of the tree that extraction writes, and the number
@@ -57,8 +73,13 @@ pub(super) fn write_tree(
         let (kind, mode, digest) = match &entry.kind {
             Found::File { size, executable } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
-                let digest = write_file(encoder, &entry, *size, mode, progress)?;
+                let digest = write_file(encoder, &entry, *size, mode, filter.strip, progress)?;
                 (EntryKind::File, placement.mode(mode), digest)
+            }
+            Found::Symlink { .. } if filter.links == Links::Refused => {
+                return Err(Error::new(Kind::Build, "FlavorPack's launchers unpack no symbolic links")
+                    .file(&entry.path)
+                    .hint("replace it by what it leads to, exclude it, or leave --launcher out"));
             }
             Found::Symlink { target } => {
                 write_header(encoder, &entry.name, EntryType::Symlink, 0o777, 0, Some(target))?;
@@ -78,6 +99,19 @@ pub(super) fn write_tree(
     Ok(tree.finish())
 }
 
+/// How many entries the archive would have, and how many bytes their content.
+pub(super) fn measure(root: &Path, filter: Filter<'_>) -> Result<(u64, u64)> {
+    let (mut entries, mut bytes) = (0, 0);
+    walk(root, filter, &mut |entry| {
+        entries += 1;
+        if let Found::File { size, .. } = entry.kind {
+            bytes += size;
+        }
+        Ok(())
+    })?;
+    Ok((entries, bytes))
+}
+
 /// Something to put into the archive.
 struct Entry {
     path: PathBuf,
@@ -95,7 +129,7 @@ enum Found {
 /// Gives `each` everything below `root`, sorted by the bytes of the names. Memory grows with the largest directory, not
 /// with the tree.
 fn walk(root: &Path, filter: Filter<'_>, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
-    visit(root, "", filter, each)
+    visit(root, "", filter, &mut |entry| each(Entry { name: format!("{}{}", filter.prefix, entry.name), ..entry }))
 }
 
 /// Everything in `directory`, whose own name below the root is `prefix` with a slash at its end.
@@ -188,10 +222,24 @@ fn checked_target(path: &Path, name: &str, target: &Path) -> Result<String> {
     })
 }
 
-fn write_file(encoder: &mut Encoder, entry: &Entry, size: u64, mode: u16, progress: &dyn Progress) -> Result<Digest> {
+fn write_file(
+    encoder: &mut Encoder,
+    entry: &Entry,
+    size: u64,
+    mode: u16,
+    strip: Option<&Tally>,
+    progress: &dyn Progress,
+) -> Result<Digest> {
     let failed = |error: io::Error| Error::io("cannot read", &entry.path, &error);
+    let stripped = strip.map(|tally| tally.strip(&entry.path)).transpose().map_err(failed)?.flatten();
+    let (mut file, size): (Box<dyn io::Read>, u64) = match stripped {
+        Some(content) => {
+            let size = content.len() as u64;
+            (Box::new(io::Cursor::new(content)), size)
+        }
+        None => (Box::new(File::open(&entry.path).map_err(failed)?), size),
+    };
     write_header(encoder, &entry.name, EntryType::Regular, mode, size, None)?;
-    let mut file = File::open(&entry.path).map_err(failed)?;
     let mut buffer = vec![0; 256 << 10];
     let mut hasher = Hasher::new();
     let mut left = size;

@@ -1,0 +1,61 @@
+//! `packer init`, and what `packer pack` says of a folder without a manifest.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use packer::guess::{self, Proposal};
+use packer::{Error, Kind, Result};
+
+use super::print;
+
+/// Write a manifest for a folder that has none, from what is in it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Recognised are Python (requirements.txt, setup.py, main.py, packages), Node (package.json), a static site (index.html), a \
+single program, and a shell script. What was guessed is said; an existing manifest is never overwritten.
+
+Example: packer init myproject/ && packer pack myproject/")]
+pub(super) struct Args {
+    /// The folder
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let folder = &args.folder;
+    if guess::has_manifest(folder) {
+        return Err(Error::new(Kind::Io, "there is a manifest already, and it is not overwritten")
+            .file(folder)
+            .hint(format!("packer pack {}", folder.display())));
+    }
+    let proposal = guess::guess(folder)?;
+    let path = folder.join(proposal.file);
+    // Never over something that appeared meanwhile.
+    let write = || OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(proposal.text.as_bytes());
+    write().map_err(|error: io::Error| Error::io("cannot write the manifest", &path, &error))?;
+    print(&format!("wrote {} for {}", path.display(), proposal.what));
+    print(&reasons(&proposal));
+    print(&format!("  next  look at it, then: packer pack {}", folder.display()));
+    Ok(())
+}
+
+/// What there would be for a folder without a manifest: shown, and written by `packer init` alone.
+pub(super) fn propose(folder: &Path) -> Error {
+    let missing = Error::new(Kind::Configuration, "there is no manifest here").file(folder);
+    match guess::guess(folder) {
+        Ok(proposal) => {
+            eprintln!("this looks like {}; a manifest for it, as {}:\n", proposal.what, proposal.file);
+            for line in proposal.text.lines() {
+                eprintln!("    {line}");
+            }
+            eprintln!("\n{}", reasons(&proposal));
+            missing.hint(format!("packer init {} writes this one", folder.display()))
+        }
+        Err(error) => error,
+    }
+}
+
+fn reasons(proposal: &Proposal) -> String {
+    proposal.reasons.iter().map(|reason| format!("  guessed  {reason}")).collect::<Vec<_>>().join("\n")
+}
