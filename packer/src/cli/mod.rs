@@ -43,7 +43,7 @@ enum Command {
     /// Write a manifest for a folder that has none, from what is in it
     Init(init::Args),
     /// Pack a project into one signed file that runs anywhere
-    Pack(pack::Args),
+    Pack(Box<pack::Args>),
     /// Check every byte of a package against its signature
     Verify(verify::Args),
     /// Show what is in a package, without running or extracting anything
@@ -132,7 +132,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     let Cli { verbosity, command } = cli;
     match command {
         Command::Init(args) => init::run(&args),
-        Command::Pack(args) => pack::run(args, &verbosity),
+        Command::Pack(args) => pack::run(*args, &verbosity),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Extract(args) => extract::run(&args),
