@@ -1,12 +1,14 @@
 //! Turns an application into one signed native executable: the library behind the `packer` command.
 //!
 //! ```text
-//! manifest ─┬─> python (builds three trees) ─┬─> plan ──> slots ──> pack (sign, write, verify, rename)
-//!           └─> generic (files as they are) ─┘
+//! folder ── guess ──> manifest ─┬─> python (builds three trees) ─┬─> plan ──> slots ──> pack (sign, write, verify, rename)
+//!                               └─> generic (files as they are) ─┘     └─> preview: what packing would do
 //!
-//! package_file ──> inspect, extract, run: what is done with a finished package
+//! launchers ──> pack; foreign: what FlavorPack's ask for
+//! package_file ──> inspect, contents, diff, extract, run: what is done with a finished package
 //! trust ──> run, verify: whose packages may run here
-//! workenvs: what packages have extracted on this machine, and how it goes away
+//! workenvs: what packages have extracted on this machine, and how it goes away; clean: what packer keeps
+//! doctor: what this machine has for all of it
 //! ```
 
 pub mod clean;

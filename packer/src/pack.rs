@@ -212,7 +212,7 @@ pub(crate) fn plan(
 ) -> Result<Plan> {
     let mut plan = match input {
         Input::Python(manifest) => {
-            if Platform::host() != Some(platform) {
+            if !is_here(platform) {
                 return Err(not_here(&manifest.path, platform));
             }
             let stage = subdirectory(stage, "python")?;
@@ -246,6 +246,11 @@ fn names_operations(input: &Input, id: &str) -> bool {
 /// What the package is called: NAME-VERSION.psp, and Windows asks for another ending.
 pub(crate) fn file_name(name: &str, version: &str, platform: Platform) -> String {
     format!("{name}-{version}.psp{}", if platform.os == Os::Windows { ".exe" } else { "" })
+}
+
+/// Whether what runs here runs on the platform.
+pub(crate) fn is_here(platform: Platform) -> bool {
+    Platform::host().is_none_or(|host| host.fits(platform))
 }
 
 /// The error for a Python project that is to run elsewhere.

@@ -13,7 +13,6 @@ use crate::output;
 use crate::pack::{self, Options};
 use crate::places;
 use crate::plan::{PlannedSlot, Source};
-use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::{foreign, slots};
 
@@ -146,7 +145,7 @@ fn of_generic(
 
 fn of_python(manifest: &Manifest, options: &Options, chosen: &Chosen) -> Result<Preview> {
     let platform = chosen.platform;
-    if Platform::host() != Some(platform) {
+    if !pack::is_here(platform) {
         return Err(pack::not_here(&manifest.path, platform));
     }
     let name = manifest.package_name().to_owned();

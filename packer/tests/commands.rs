@@ -153,24 +153,40 @@ fn doctor_says_what_is_there_and_fails_where_something_will() {
 #[test]
 fn completions_and_manual_pages_name_every_command() {
     let scratch = Scratch::new();
-    let help = packer(&["help"], &[]).exits(0).stdout();
-    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    let commands: Vec<&str> =
-        commands.map_while(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
-    assert!(commands.contains(&"pack") && commands.len() > 15, "{commands:?}");
+    let commands = listed(&packer(&["--help"], &[]).exits(0).stdout());
+    assert!(commands.contains(&"pack".to_owned()) && commands.len() > 15, "{commands:?}");
     packer(&["man"], &[&scratch.join("man/man1")]).exits(0).stays_quiet();
     for shell in ["bash", "zsh", "fish"] {
         let script = packer(&["completions", shell], &[]).exits(0).stays_quiet().stdout();
         for command in &commands {
-            assert!(script.contains(command), "{shell} does not know {command}");
+            assert!(script.contains(command.as_str()), "{shell} does not know {command}");
         }
     }
     for command in commands {
         assert!(scratch.join(format!("man/man1/packer-{command}.1")).is_file(), "{command}");
-        let help = packer(&[command, "--help"], &[]).exits(0).stdout();
-        assert!(help.contains("Example") || help.contains("Commands:"), "{command} --help has no example");
     }
     packer(&["completions", "tcsh"], &[]).exits(105).says("bash");
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example() {
+    for command in listed(&packer(&["--help"], &[]).exits(0).stdout()) {
+        let help = packer(&[&command, "--help"], &[]).exits(0).stdout();
+        assert!(help.contains("Example"), "packer {command} --help");
+        for below in listed(&help) {
+            let help = packer(&[&command, &below, "--help"], &[]).exits(0).stdout();
+            assert!(help.contains("Example"), "packer {command} {below} --help");
+        }
+    }
+}
+
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
+    let lines =
+        help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
+    // What does not begin in the third column goes on with the line before.
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
 #[test]
@@ -299,9 +315,8 @@ fn node_apps_and_sites_get_a_manifest_with_the_program_that_runs_them() {
 fn what_nobody_recognises_is_told_with_what_would_be() {
     let folder = Folder::with(&[("notes.txt", "text")]);
     symlink("nowhere", folder.path().join("link")).unwrap();
-    for command in ["init", "pack"] {
-        folder.packer(&[command, "folder"]).exits(109).says("package.json").says("packer schema");
-    }
+    folder.packer(&["init", "folder"]).exits(109).says("package.json").says("packer schema");
+    folder.packer(&["pack", "folder"]).exits(109).says("there is no manifest here").says("app.toml");
     folder.packer(&["init", "nowhere"]).exits(106);
 }
 

@@ -56,8 +56,11 @@ fn the_examples_of_the_documentation_give_what_they_show() {
 /// The commands that `packer help` lists.
 fn commands_of_packer() -> Vec<String> {
     let help = common::packer().arg("help").finish().exits(0).stdout();
-    let lines = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    let names = lines.map_while(|line| line.split_whitespace().next());
+    let lines =
+        help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
+    // What does not begin in the third column goes on with the line before.
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 

@@ -40,20 +40,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What there would be for a folder without a manifest: shown, and written by `packer init` alone.
-pub(super) fn propose(folder: &Path) -> Error {
-    let missing = Error::new(Kind::Configuration, "there is no manifest here").file(folder);
-    match guess::guess(folder) {
-        Ok(proposal) => {
-            eprintln!("this looks like {}; a manifest for it, as {}:\n", proposal.what, proposal.file);
-            for line in proposal.text.lines() {
-                eprintln!("    {line}");
-            }
-            eprintln!("\n{}", reasons(&proposal));
-            missing.hint(format!("packer init {} writes this one", folder.display()))
-        }
-        Err(error) => error,
+/// Shows what `packer init` would write for a folder without a manifest; `None` where nothing is recognised.
+pub(super) fn propose(folder: &Path) -> Option<Error> {
+    let proposal = guess::guess(folder).ok()?;
+    eprintln!("this looks like {}; a manifest for it, as {}:\n", proposal.what, proposal.file);
+    for line in proposal.text.lines() {
+        eprintln!("    {line}");
     }
+    eprintln!("\n{}", reasons(&proposal));
+    let missing = Error::new(Kind::Configuration, "there is no manifest here").file(folder);
+    Some(missing.hint(format!("packer init {} writes this one", folder.display())))
 }
 
 fn reasons(proposal: &Proposal) -> String {

@@ -13,7 +13,7 @@ use super::{print, print_json, size};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A launcher is the program at the front of a package. packer carries its own for Linux on x86-64; for other platforms, \
-add those of another maker. FlavorPack's wheels carry one in Rust and one in Go:
+add those of another maker. FlavorPack's wheels carry one in Rust and one in Go. Example:
 
   pip download flavorpack --no-deps --only-binary=:all: --platform win_amd64
   packer launchers add flavorpack-*-win_amd64.whl

@@ -31,6 +31,11 @@ use packer::{Kind, Result};
 /// Turns an application into one signed native executable.
 #[derive(Debug, Parser)]
 #[command(name = "packer", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Example, in a project with a pyproject.toml:
+  packer pack --run
+
+packer COMMAND --help says more about each, with an example.")]
 struct Cli {
     #[command(flatten)]
     verbosity: verbosity::Verbosity,

@@ -85,8 +85,11 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, verbosity: &Verbosity) -> Result<()> {
     let quiet = verbosity.is_quiet();
     let manifest = args.manifest.or(args.project).unwrap_or_else(|| PathBuf::from("."));
-    if manifest.is_dir() && !guess::has_manifest(&manifest) {
-        return Err(init::propose(&manifest));
+    if manifest.is_dir()
+        && !guess::has_manifest(&manifest)
+        && let Some(proposal) = init::propose(&manifest)
+    {
+        return Err(proposal);
     }
     let options = Options {
         manifest,

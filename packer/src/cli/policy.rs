@@ -14,6 +14,10 @@ use super::{print, print_json};
 
 /// What this machine demands of packages
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without a policy everything may run that is intact. The system's is /etc/pspf/policy.json; yours adds to it, and loosens nothing.
+
+Example: packer policy init && packer policy show")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -22,10 +26,13 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show the rules that count, and the files that they come from
+    #[command(after_help = "Example: packer policy show")]
     Show(Show),
     /// Say whether a package may run here; nothing runs and nothing is recorded
+    #[command(after_help = "Example: packer policy check myapp-1.0.0.psp")]
     Check(Check),
     /// Write a policy with every rule at its default, to be edited
+    #[command(after_help = "Example: packer policy init")]
     Init(Init),
 }
 

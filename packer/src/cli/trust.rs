@@ -16,6 +16,11 @@ use super::{print, print_json};
 
 /// Say whose packages you trust, and see what is known
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+packer run records the first key of an application, and refuses another one and older releases afterwards. Keys are named by \
+their ids (packer verify shows them), by a file with a public key, or by a package.
+
+Example: packer trust add myapp-1.0.0.psp")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -26,14 +31,21 @@ enum Command {
     /// Accept a key for an application from now on
     Add(Add),
     /// List the keys that are known, and those that are revoked
+    #[command(after_help = "Example: packer trust list")]
     List(Show),
     /// Forget a key, or its revocation
+    #[command(after_help = "Example: packer trust remove 0123456789abcdef0123456789abcdef --app-id dev.example/myapp")]
     Remove(Remove),
     /// Never accept a key again
+    #[command(
+        after_help = "Example: packer trust revoke 0123456789abcdef0123456789abcdef --reason \"the laptop was stolen\""
+    )]
     Revoke(Revoke),
     /// Say what `packer run` would do with a package, and why; nothing runs and nothing is recorded
+    #[command(after_help = "Example: packer trust verify myapp-1.0.0.psp")]
     Verify(Verify),
     /// Show what was learnt and decided, oldest first
+    #[command(after_help = "Example: packer trust log")]
     Log(Show),
 }
 

@@ -7,12 +7,15 @@ use packer::{Error, Kind, Result};
 #[derive(Debug, clap::Args)]
 pub(super) struct Verbosity {
     /// Tell more: what is run (uv, pip, build backends) and what it says
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, display_order = LAST, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Tell nothing but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = LAST)]
     quiet: bool,
 }
+
+/// Behind the options of the command itself.
+const LAST: usize = 900;
 
 /// What is told; each level with all before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

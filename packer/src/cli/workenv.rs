@@ -16,6 +16,11 @@ use super::{bytes, print, print_json, progress, size};
 
 /// What packages have extracted on this machine, and how it goes away
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A package extracts its slots at its first start, into a cache that all packages of a user share; over them lies a small directory \
+of its own, the workenv. Nothing that is in use is ever removed.
+
+Example: packer workenv gc --older-than 30d")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -24,6 +29,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List workenvs and slots, with their sizes and when they were used
+    #[command(after_help = "Example: packer workenv list")]
     List(List),
     /// Show everything that is known of workenvs
     Info(Info),
@@ -32,6 +38,7 @@ enum Command {
     /// Remove workenvs that are not in use
     Remove(Remove),
     /// Remove everything that is not in use
+    #[command(after_help = "Example: packer workenv clean --dry-run")]
     Clean(Clean),
     /// Remove what was not used for a while
     Gc(Gc),
