@@ -37,6 +37,7 @@ pub mod python;
 pub mod run;
 pub mod schema;
 pub mod slots;
+mod sources;
 pub mod trust;
 pub mod workenvs;
 

@@ -252,6 +252,42 @@ fn every_chain_that_packer_writes_comes_back_the_same() {
 }
 
 #[test]
+fn a_pattern_packs_what_it_matches_and_no_more() {
+    let project = Project::new(&[
+        ("bin/run", "#!/bin/sh\ncd \"$FLAVOR_WORKENV/$1\" && find -L . | LC_ALL=C sort\n"),
+        ("data/one.csv", "1"),
+        ("data/two three [4].csv", "2"),
+        ("data/notes.txt", "3"),
+        ("data/deep/er/four.csv", "4"),
+        ("data/deep/er/notes.txt", "5"),
+        ("data/empty.csv/inside", "6"),
+        ("data/without/notes.txt", "7"),
+    ]);
+    let slot =
+        |id: &str, source: &str, more: &str| format!("[[slots]]\nid = \"{id}\"\nsource = \"{source}\"\n{more}\n");
+    let slots = [
+        slot("app", "bin", ""),
+        slot("flat", "data/*.csv", "compression = \"zstd\""),
+        slot("deep", "data/**/*.csv", "exclude = [\"one*\"]"),
+        slot("other", "da?a/deep", "target = \"share/other\""),
+        slot("literal", "data/two three [4].csv", "target = \"share/\""),
+    ];
+    let lines = format!("[execution]\ncommand = \"{{workenv}}/app/run\"\n{}", slots.concat());
+    project.pack_toml(&lines).exits(0);
+    let listed = |target: &str| project.run(&[target]).stdout();
+    assert_eq!(listed("flat"), ".\n./empty.csv\n./empty.csv/inside\n./one.csv\n./two three [4].csv\n");
+    assert_eq!(
+        listed("deep"),
+        ".\n./deep\n./deep/er\n./deep/er/four.csv\n./empty.csv\n./empty.csv/inside\n./two three [4].csv\n"
+    );
+    assert_eq!(
+        listed("share"),
+        ".\n./other\n./other/data\n./other/data/deep\n./other/data/deep/er\n./other/data/deep/er/four.csv\n\
+         ./other/data/deep/er/notes.txt\n./two three [4].csv\n"
+    );
+}
+
+#[test]
 fn slots_may_merge_into_the_root_of_the_workenv() {
     let project = Project::new(&[("one/bin/run", ARGUMENTS), ("two/share/x", "x"), ("three/share/y", "y")]);
     let slots =
@@ -400,7 +436,7 @@ fn a_manifest_that_cannot_be_packed_says_where_and_what_to_do() {
         (&*execution.replace("bin", "bni"), &["line 9, slots[0].source", "bni"]),
         (&*execution.replace("[[slots]]", "[[slot]]"), &["line 7, slot", "did you mean \"slots\"?"]),
         (&*format!("{execution}lifecycle = \"forever\"\n"), &["line 10, slots[0].lifecycle", "one of runtime"]),
-        (&*format!("{execution}operations = \"gzip\"\n"), &["line 10, slots[0].operations", "tar, alone or with gzip"]),
+        (&*format!("{execution}operations = \"rar\"\n"), &["line 10, slots[0].operations", "one of raw, tar, gzip"]),
         (&*format!("{execution}target = \"../x\"\n"), &["slots[0].target", "below the workenv"]),
         (&*format!("{execution}permissions = 755\n"), &["slots[0].permissions", "\"0755\""]),
         (&*execution.replace("app/run", "{slot:4}"), &["execution.command", "{slot:4}"]),

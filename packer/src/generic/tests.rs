@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::error::Kind;
@@ -77,6 +78,12 @@ fn a_source_decides_how_it_is_stored_unless_that_is_said() {
         ("source = \"small\"\noperations = \"gzip\"", ("gzip", "file", "a")),
         ("source = \"small\"\noperations = \"bzip2\"\nlevel = 1", ("bz2", "file", "a")),
         ("source = \"dir\"\noperations = \"txz\"", ("tar.xz", "tree", "a")),
+        ("source = \"dir\"\noperations = \"gzip\"", ("tar.gz", "tree", "a")),
+        ("source = \"dir\"\ncompression = \"zstd\"", ("tar.zst", "tree", "a")),
+        ("source = \"dir\"\ncompression = \"raw\"", ("tar", "tree", "a")),
+        ("source = \"text\"\ncompression = \"xz\"\nlevel = 2", ("xz", "file", "a")),
+        ("source = \"di*/f*\"", ("tar.gz", "tree", "a")),
+        ("source = \"dir/*\"\ncompression = \"tbz2\"", ("tar.bz2", "tree", "a")),
         ("source = \"noise\"", ("raw", "file", "a")),
         ("source = \"text\"", ("gzip", "file", "a")),
         ("source = \"text\"\noperations = \"none\"", ("raw", "file", "a")),
@@ -133,7 +140,9 @@ fn what_does_not_fit_together_is_refused() {
     for (lines, words) in [
         ("source = \"dirr\"", "did you mean \"dir\"?"),
         ("source = \"nowhere/at/all\"", "slots[0].source"),
-        ("source = \"dir\"\noperations = \"gzip\"", "has to become an archive"),
+        ("source = \"dir/*.csv\"", "matches nothing"),
+        ("source = \"dir/{a\"", "not a pattern for files"),
+        ("source = \"dir\"\ncompression = \"xz\"\noperations = \"tar.xz\"", "the same thing twice"),
         ("source = \"dir\"\nencoded = true", "never encoded already"),
         ("source = \"dir\"\noperations = \"tar.gz.gz\"", "does not write"),
         ("source = \"dir\"\nlevel = 0", "tar.gz has no such level"),

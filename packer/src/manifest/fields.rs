@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use pspf_core::json;
 
-use super::generic::Extra;
 use super::syntax::{Entries, Language, Node, Source, Value};
+use super::types::Place;
 use crate::error::{Error, Result};
 
 /// A table, where it is, and typed access to its values.
@@ -19,6 +19,15 @@ pub(super) struct Table<'a> {
     /// Where it begins.
     at: usize,
     entries: &'a Entries,
+}
+
+/// What a table may have beyond the keys that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// Nothing.
+    Refused,
+    /// Keys that begin with `x-`: they go into the package's metadata as they are.
+    Kept,
 }
 
 /// A value and where it begins.
@@ -41,14 +50,17 @@ impl<'a> Table<'a> {
         self.entries.iter().map(|(key, _)| key.name.as_str())
     }
 
-    /// Its dotted name.
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    /// Where it and its entries are.
+    pub(super) fn place(&self) -> Place {
+        let line_of = |key: &str| self.source.line(self.entry(key).map_or(self.at, |(at, _)| at));
+        let keys = self.keys().map(|key| (key.to_owned(), line_of(key))).collect();
+        Place::new(self.source.file, &self.path, self.source.line(self.at), keys)
     }
 
-    /// Where it begins in the text.
-    pub(super) fn at(&self) -> usize {
-        self.at
+    /// Where one of its entries is.
+    pub(super) fn place_at(&self, key: &str) -> Place {
+        let at = self.entry(key).map_or(self.at, |(at, _)| at);
+        Place::new(self.source.file, &self.field(key), self.source.line(at), Vec::new())
     }
 
     /// The dotted name of an entry.
@@ -134,6 +146,16 @@ impl<'a> Table<'a> {
             }
             Value::String(text) => Ok(Some(Found { value: text, at: node.span.start })),
             _ => Err(self.wrong_type(key, "a string", node)),
+        }
+    }
+
+    /// A string that is not blank.
+    pub(super) fn nonempty(&self, key: &str) -> Result<Option<String>> {
+        match self.string(key)? {
+            Some(found) if found.value.trim().is_empty() => Err(self
+                .error_at(key, format!("{} is empty", self.field(key)))
+                .hint("write something, or leave the key out")),
+            found => Ok(found.map(|found| found.value.to_owned())),
         }
     }
 

@@ -13,8 +13,11 @@
 
 mod fields;
 mod generic;
+mod launch;
+mod names;
 mod placeholders;
 mod pyproject;
+mod slots;
 mod syntax;
 mod types;
 mod version;
@@ -25,9 +28,10 @@ use std::path::{Path, PathBuf};
 use self::syntax::{Language, Source};
 use crate::error::{Error, Kind, Result};
 
-pub use generic::{Generic, Place, Program, SlotSpec};
+pub use generic::{Generic, Program};
 pub(crate) use placeholders::renumber_all as renumber;
-pub use types::{EntryPoint, Flavor, Manifest, Requirement, Script};
+pub use slots::SlotSpec;
+pub use types::{EntryPoint, Flavor, Manifest, Place, Requirement, Script};
 pub use version::{PythonVersion, Specifier};
 
 /// A manifest of any kind.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::version::{PythonVersion, Specifier};
+use crate::error::{Error, Kind};
 
 /// A Python project as its `pyproject.toml` describes it.
 #[derive(Debug, Clone)]
@@ -123,6 +124,36 @@ impl Requirement {
         let text = self.text.trim_start();
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
         &text[..end]
+    }
+}
+
+/// A place in a manifest, for errors that show only later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Dotted: `slots[1]`.
+    pub field: String,
+    /// The line that it begins at, counted from 1.
+    pub line: usize,
+    file: PathBuf,
+    /// The lines of its own entries.
+    keys: Vec<(String, usize)>,
+}
+
+impl Place {
+    pub(super) fn new(file: &Path, field: &str, line: usize, keys: Vec<(String, usize)>) -> Self {
+        Self { field: field.to_owned(), line, file: file.to_path_buf(), keys }
+    }
+
+    /// An error about one of its entries; about all of it when `key` is empty.
+    pub fn error(&self, key: &str, what: impl Into<String>) -> Error {
+        self.locate(key, Error::new(Kind::Configuration, what))
+    }
+
+    /// The error, with the field of the manifest that it is about.
+    pub fn locate(&self, key: &str, error: Error) -> Error {
+        let line = self.keys.iter().find(|(name, _)| name == key).map_or(self.line, |(_, line)| *line);
+        let field = if key.is_empty() { self.field.clone() } else { format!("{}.{key}", self.field) };
+        error.file(&self.file).line(line).field(field)
     }
 }
 

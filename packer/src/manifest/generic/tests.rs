@@ -1,6 +1,11 @@
 use std::path::Path;
 
+use pspf_core::format::Operations;
+use pspf_core::metadata::Lifecycle;
+
+use super::super::slots::LIFECYCLES;
 use super::*;
+use crate::platform::Platform;
 
 fn toml(text: &str) -> Result<Generic> {
     let source = Source { text, file: Path::new("app.toml"), language: Language::Toml };
@@ -232,7 +237,7 @@ fn a_wrong_type_says_what_was_expected_and_found() {
 #[test]
 fn words_that_are_none_of_the_known_ones_are_refused_with_all_of_them() {
     is_refused(&slot("lifecycle = \"persistant\""), &["one of runtime, cached", "did you mean \"persistent\"?"]);
-    is_refused(&slot("operations = \"tar.rar\""), &["one of raw, tar, gzip, tar.gz", "slots[0].operations"]);
+    is_refused(&slot("operations = \"tar.rar\""), &["one of raw, tar, gzip, tgz", "slots[0].operations"]);
     is_refused(&slot("operations = \"0x0110\""), &["operations"]);
     is_refused(&slot("platform = \"macos\""), &["any, linux, darwin"]);
     is_refused("[policy]\nplatforms = [\"linux_amd46\"]", &["did you mean \"linux_amd64\"?"]);
