@@ -154,6 +154,11 @@ impl Error {
         self
     }
 
+    /// What was found, if that was said.
+    pub(crate) fn what_was_found(&self) -> Option<&str> {
+        self.0.found.as_deref()
+    }
+
     /// Whose fault it is.
     pub fn kind(&self) -> Kind {
         self.0.kind

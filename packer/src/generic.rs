@@ -31,6 +31,7 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
         app_id: manifest.app_id.clone(),
         release: manifest.release.unwrap_or(0),
         entry_points: Default::default(),
+        strip: false,
         facts: Facts::default(),
     };
     check_targets(manifest, &plan.slots)?;

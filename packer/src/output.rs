@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pack::Check;
 use crate::package_file::PackageFile;
 use crate::progress::Progress;
+use crate::slots;
 
 /// The directory and name of the output, and the file that becomes it.
 pub(crate) struct Output {
@@ -21,6 +22,17 @@ pub(crate) struct Output {
     file: Option<tempfile::NamedTempFile>,
     /// The first directory that was made for it, to take away again when nothing comes of it.
     made: Option<PathBuf>,
+}
+
+/// Looks at a finished package, and may refuse it.
+pub(crate) type Judge<'a> = dyn Fn(&Path) -> Result<()> + 'a;
+
+/// What a package has to pass before it gets its name.
+pub(crate) struct Checks<'a> {
+    /// Whether it is read again and verified.
+    pub(crate) check: Check,
+    /// Who else looks at it.
+    pub(crate) judge: Option<&'a Judge<'a>>,
 }
 
 impl Output {
@@ -52,14 +64,14 @@ impl Output {
         joined(&self.directory, self.name.as_deref().unwrap_or(Path::new(name)))
     }
 
-    /// Writes the package, reads it back and verifies it unless `check` says otherwise, and gives it its name.
+    /// Writes the package, lets it pass its checks, and gives it its name.
     pub(crate) fn publish(
         mut self,
         name: &str,
         head: &Head,
         launcher: &dyn Source,
-        slots: &[Stored],
-        check: Check,
+        stored: &[Stored],
+        checks: Checks<'_>,
         progress: &dyn Progress,
     ) -> Result<PathBuf> {
         let path = self.path(name);
@@ -68,7 +80,7 @@ impl Output {
         };
         let failed = |error: &io::Error| Error::io("cannot write the package", &path, error);
         let mut sink = Watched { file: file.as_file_mut(), progress, error: None };
-        let sources: Vec<&dyn Source> = slots.iter().map(|slot| slot as &dyn Source).collect();
+        let sources: Vec<&dyn Source> = stored.iter().map(|slot| slot as &dyn Source).collect();
         if let Err(error) = head.write(launcher, &sources, &mut sink) {
             return Err(match sink.error.take() {
                 Some(error) if error.kind() == io::ErrorKind::Interrupted => Error::cancelled(),
@@ -79,12 +91,37 @@ impl Output {
             });
         }
         file.as_file().sync_data().map_err(|error| failed(&error))?;
-        if check == Check::Verify {
+        if checks.check == Check::Verify {
             progress.stage("verifying what was written", None);
             verify(file.path(), &path)?;
         }
         progress.check()?;
+        let mut file = file.into_temp_path();
+        // Kept until the package has left it.
+        let mut beside = None;
+        if let Some(judge) = checks.judge {
+            let place = tempfile::Builder::new()
+                .prefix(".packer-")
+                .tempdir_in(&self.directory)
+                .map_err(|error| Error::io("cannot write to the output directory", &self.directory, &error))?;
+            // Under its own name, and closed: a file that is open for writing cannot be run.
+            let named = place.path().join(path.file_name().unwrap_or_default());
+            file.persist(&named).map_err(|error| failed(&error.error))?;
+            file = tempfile::TempPath::try_from_path(named).map_err(|error| failed(&error))?;
+            beside = Some(place);
+            let package = std::path::absolute(&file).unwrap_or_else(|_| file.to_path_buf());
+            let verified = slots::digest_of(&file).map_err(|error| failed(&error))?;
+            judge(&package)?;
+            if slots::digest_of(&file).ok() != Some(verified) {
+                return Err(Error::new(Kind::Build, "a hook changed the finished package, so it was thrown away")
+                    .file(&path)
+                    .field("tool.flavor.build.post_build")
+                    .hint("let the hook work on a copy"));
+            }
+            progress.check()?;
+        }
         file.persist(&path).map_err(|error| failed(&error.error))?;
+        drop(beside);
         self.made = None;
         Ok(path)
     }

@@ -16,11 +16,12 @@ use crate::error::{Error, Kind, Result};
 use crate::keys::{self, Choice};
 use crate::launchers::Dialect;
 use crate::manifest::{self, Input};
-use crate::output::{Output, Stored};
+use crate::output::{Checks, Judge, Output, Stored};
 use crate::plan::{Plan, PlannedSlot};
 use crate::platform::{Os, Platform};
 use crate::progress::Progress;
-use crate::slots::{self, Encoding, Reader};
+use crate::python::Hooks;
+use crate::slots::{self, Encoding, Reader, Symbols};
 use crate::{foreign, generic, launchers, places, python};
 
 /// What to pack, and how.
@@ -137,7 +138,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         .map_err(|error| Error::io("cannot create a temporary directory", std::env::temp_dir(), &error))?;
     let cache = places::build_cache()?;
 
-    let mut plan = plan(&input, options, platform, stage.path(), &cache, progress)?;
+    let (mut plan, hooks) = plan(&input, options, platform, stage.path(), &cache, progress)?;
     let prefixes = match dialect {
         Dialect::Packer => Vec::new(),
         Dialect::FlavorPack => foreign::adapt(&mut plan, progress)?,
@@ -153,7 +154,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         Dialect::Packer => Reader::Packer,
         Dialect::FlavorPack => Reader::FlavorPack { prefixes: &prefixes },
     };
-    let symbols = options.symbols;
+    let symbols = if plan.strip { Symbols::Strip } else { options.symbols };
     let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, symbols, reader, progress };
     let sign = |encoded: Vec<Encoded>| {
         let builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)?
@@ -181,7 +182,10 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     }
     progress.stage("signing and writing", None);
     let head = sign(encoded).map_err(|error| cannot_sign(&error, &plan))?;
-    let path = output.publish(&file_name, &head, &launcher, &stored, options.check, progress)?;
+    let after = |package: &Path| hooks.as_ref().map_or(Ok(()), |hooks| hooks.after(package, progress));
+    let judge = hooks.as_ref().is_some_and(Hooks::follow).then_some(&after as &Judge<'_>);
+    let checks = Checks { check: options.check, judge };
+    let path = output.publish(&file_name, &head, &launcher, &stored, checks, progress)?;
     let key_id = KeyId::of(&key.secret.public_key());
     Ok(Packed {
         path,
@@ -201,7 +205,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     })
 }
 
-/// What the manifest asks for; for a Python project, with everything in it built below `stage`.
+/// What the manifest asks for; for a Python project, with everything in it built below `stage`, and what follows.
 pub(crate) fn plan(
     input: &Input,
     options: &Options,
@@ -209,15 +213,18 @@ pub(crate) fn plan(
     stage: &Path,
     cache: &Path,
     progress: &dyn Progress,
-) -> Result<Plan> {
-    let mut plan = match input {
+) -> Result<(Plan, Option<Hooks>)> {
+    let (mut plan, hooks) = match input {
         Input::Python(manifest) => {
             if !is_here(platform) {
                 return Err(not_here(&manifest.path, platform));
             }
             let stage = subdirectory(stage, "python")?;
-            let request = python::Request { manifest, python: options.python.as_deref(), stage: &stage, cache };
-            python::plan(manifest, python::stage(&request, progress)?)
+            let request =
+                python::Request { manifest, python: options.python.as_deref(), stage: &stage, cache, platform };
+            let mut staged = python::stage(&request, progress)?;
+            let hooks = staged.hooks.take();
+            (python::plan(manifest, staged)?, hooks)
         }
         Input::Generic(manifest) => {
             if options.python.is_some() {
@@ -226,21 +233,22 @@ pub(crate) fn plan(
                     .field("--python")
                     .hint("leave --python out, or pack the project's pyproject.toml"));
             }
-            generic::plan(manifest, platform, progress)?
+            (generic::plan(manifest, platform, progress)?, None)
         }
     };
     for slot in &mut plan.slots {
         options.defaults.apply(slot, names_operations(input, &slot.id))?;
     }
-    Ok(plan)
+    Ok((plan, hooks))
 }
 
 /// Whether the manifest says how the slot is stored.
 fn names_operations(input: &Input, id: &str) -> bool {
-    match input {
-        Input::Python(_) => false,
-        Input::Generic(manifest) => manifest.slots.iter().any(|slot| slot.id == id && slot.operations.is_some()),
-    }
+    let slots = match input {
+        Input::Python(manifest) => &manifest.flavor.slots,
+        Input::Generic(manifest) => &manifest.slots,
+    };
+    slots.iter().any(|slot| slot.id == id && slot.operations.is_some())
 }
 
 /// What the package is called: NAME-VERSION.psp, and Windows asks for another ending.

@@ -32,6 +32,8 @@ pub struct Plan {
     pub release: u64,
     /// The commands that the package offers, and what they start.
     pub entry_points: BTreeMap<String, String>,
+    /// True when symbol tables of programs and libraries are to be left out.
+    pub strip: bool,
     /// What is worth knowing about it.
     pub facts: Facts,
 }

@@ -95,7 +95,7 @@ fn of_generic(
 ) -> Result<Preview> {
     let platform = chosen.platform;
     // A generic manifest is planned without a stage or a cache.
-    let mut plan = pack::plan(input, options, platform, "".as_ref(), "".as_ref(), progress)?;
+    let (mut plan, _) = pack::plan(input, options, platform, "".as_ref(), "".as_ref(), progress)?;
     let planned: Vec<PlannedSlot> = plan.slots.clone();
     if chosen.dialect == Dialect::FlavorPack {
         foreign::adapt(&mut plan, progress)?;

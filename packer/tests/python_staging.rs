@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use packer::platform::Platform;
 use packer::progress::{Progress, Silent};
 use packer::python::{self, Request, Staged};
 use packer::{Error, Kind, manifest};
@@ -227,7 +228,8 @@ fn a_second_pack_takes_runtime_and_environment_from_the_cache() {
     let stage = TempDir::new().unwrap();
     let count = Counter::default();
     let manifest = manifest::read(&app.project).unwrap();
-    let request = Request { manifest: &manifest, python: None, stage: stage.path(), cache: shared_cache() };
+    let request =
+        Request { manifest: &manifest, python: None, stage: stage.path(), cache: shared_cache(), platform: platform() };
     let again = python::stage(&request, &count).unwrap();
     assert_eq!(again.runtime.path, app.staged.runtime.path);
     assert_eq!(again.environment.path, app.staged.environment.path);
@@ -416,7 +418,13 @@ fn a_named_interpreter_is_taken_or_refused_but_never_replaced() {
     let stage = TempDir::new().unwrap();
     let manifest = manifest::read(&app.project).unwrap();
     let with = |python: &Path| {
-        let request = Request { manifest: &manifest, python: Some(python), stage: stage.path(), cache: shared_cache() };
+        let request = Request {
+            manifest: &manifest,
+            python: Some(python),
+            stage: stage.path(),
+            cache: shared_cache(),
+            platform: platform(),
+        };
         python::stage(&request, &Silent)
     };
     for (path, expected) in [
@@ -442,7 +450,13 @@ fn cancelling_at_any_stage_leaves_nothing_half_made_in_the_cache() {
             symlink(shared_cache().join("tools"), cache.path().join("tools")).unwrap();
         }
         let manifest = manifest::read(&app.project).unwrap();
-        let request = Request { manifest: &manifest, python: None, stage: stage.path(), cache: cache.path() };
+        let request = Request {
+            manifest: &manifest,
+            python: None,
+            stage: stage.path(),
+            cache: cache.path(),
+            platform: platform(),
+        };
         let error = python::stage(&request, &StopAfter { stages, seen: AtomicUsize::new(0) }).unwrap_err();
         assert_eq!(error.kind(), Kind::Cancelled, "{error}");
         assert!(leftovers(cache.path()).is_empty(), "{:?}", leftovers(cache.path()));
@@ -611,7 +625,11 @@ fn scratch() -> &'static Path {
 
 fn stage_project(project: &Path, stage: &Path, cache: &Path) -> Result<Staged, Error> {
     let manifest = manifest::read(project)?;
-    python::stage(&Request { manifest: &manifest, python: None, stage, cache }, &Silent)
+    python::stage(&Request { manifest: &manifest, python: None, stage, cache, platform: platform() }, &Silent)
+}
+
+fn platform() -> Platform {
+    Platform::from_name("linux_amd64").unwrap()
 }
 
 fn project(files: &[(&str, &str)]) -> TempDir {

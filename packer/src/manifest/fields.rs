@@ -149,6 +149,12 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Where an item of a list of its is, which begins at `at`.
+    pub(super) fn place_of_item(&self, key: &str, i: usize, at: usize) -> Place {
+        let field = format!("{}[{i}]", self.field(key));
+        Place::new(self.source.file, &field, self.source.line(at), Vec::new())
+    }
+
     /// A string that is not blank.
     pub(super) fn nonempty(&self, key: &str) -> Result<Option<String>> {
         match self.string(key)? {

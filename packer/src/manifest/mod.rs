@@ -11,6 +11,7 @@
 //! | any other `.toml` | files and a command, unless it has `[project]` | [`Generic`] |
 //! | `.json` | the same, or a manifest of FlavorPack's builders | [`Generic`] |
 
+mod build;
 mod fields;
 mod generic;
 mod launch;
@@ -31,7 +32,7 @@ use crate::error::{Error, Kind, Result};
 pub use generic::{Generic, Program};
 pub(crate) use placeholders::renumber_all as renumber;
 pub use slots::SlotSpec;
-pub use types::{EntryPoint, Flavor, Manifest, Place, Requirement, Script};
+pub use types::{Build, EntryPoint, Execution, Flavor, Hook, Manifest, Manylinux, Place, Requirement, Script};
 pub use version::{PythonVersion, Specifier};
 
 /// A manifest of any kind.

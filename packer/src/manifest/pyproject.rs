@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fields::{Found, Table};
+use super::fields::{Extra, Found, Table};
+use super::names::{Names, in_workenv};
+use super::slots::{self, SlotSpec};
 use super::syntax::{Language, Source};
-use super::types::{EntryPoint, Flavor, Manifest, Requirement, Script};
+use super::types::{EntryPoint, Execution, Flavor, Manifest, Requirement, Script};
 use super::version::{PythonVersion, Specifier};
+use super::{build, launch};
 use crate::error::{Error, Result};
 
 /// Parses `text`, the contents of `file` (as the user named it) at `absolute`.
@@ -31,7 +34,7 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
     let tool = root.table("tool")?;
     let flavor_table = tool.as_ref().map(|tool| tool.table("flavor")).transpose()?.flatten();
     let (flavor, entry_point, description) = match &flavor_table {
-        Some(table) => flavor(table)?,
+        Some(table) => flavor(table, &name, version.as_deref())?,
         None => Default::default(),
     };
 
@@ -67,10 +70,11 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
     })
 }
 
-/// Every key of `[tool.flavor]`, the ones of [`NOT_YET`] included.
-const KNOWN: [&str; 13] = [
+/// Every key of `[tool.flavor]`.
+const KNOWN: [&str; 15] = [
     "app_id",
     "build",
+    "compression",
     "description",
     "entry_point",
     "exclude",
@@ -82,31 +86,13 @@ const KNOWN: [&str; 13] = [
     "python_version",
     "release",
     "slots",
+    "strip",
 ];
 
-/// Keys that belong to `[tool.flavor]`, but that this version does not act on. Ignoring them would make a package
-/// that silently lacks what was asked for, so they are errors until their name is taken off this list.
-const NOT_YET: [&str; 4] = ["build", "execution", "policy", "slots"];
-
-fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)> {
-    for key in table.keys() {
-        if !KNOWN.contains(&key) {
-            return Err(table.unknown_key(key, &KNOWN));
-        }
-        if NOT_YET.contains(&key) {
-            return Err(table
-                .error_at(key, format!("tool.flavor.{key} is not supported by this version yet"))
-                .hint(format!("take [tool.flavor.{key}] out of the manifest for now")));
-        }
-    }
+fn flavor(table: &Table<'_>, project: &str, version: Option<&str>) -> Result<(Flavor, Option<Script>, Option<String>)> {
+    table.only(&KNOWN, Extra::Refused)?;
     let text = |key| Ok::<_, Error>(table.string(key)?.map(|found| found.value.to_owned()));
-    let nonempty = |key| match table.string(key)? {
-        Some(found) if found.value.trim().is_empty() => Err(table
-            .error_at(key, format!("{} is empty", table.field(key)))
-            .hint("write something, or leave the key out")),
-        found => Ok(found.map(|found| found.value.to_owned())),
-    };
-    let package_name = nonempty("package_name")?;
+    let package_name = table.nonempty("package_name")?;
     if let Some(name) = &package_name
         && !is_project_name(name)
     {
@@ -119,6 +105,9 @@ fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)>
         Some(found) => Some(script(table, "entry_point", String::new(), &found)?),
         None => None,
     };
+    let mut names = Names::new(package_name.as_deref().unwrap_or(project), version);
+    let slots = slots::read(table, &mut names)?;
+    slots.iter().try_for_each(beside_python)?;
     let flavor = Flavor {
         python_version: match table.string("python_version")? {
             Some(found) => Some(PythonVersion::parse(found.value).ok_or_else(|| {
@@ -130,14 +119,65 @@ fn flavor(table: &Table<'_>) -> Result<(Flavor, Option<Script>, Option<String>)>
             })?),
             None => None,
         },
-        python: nonempty("python")?.map(PathBuf::from),
+        python: table.nonempty("python")?.map(PathBuf::from),
         package_name,
-        app_id: nonempty("app_id")?,
+        app_id: table.nonempty("app_id")?,
         release: table.unsigned("release")?,
         exclude: owned(table.strings("exclude")?),
         include: owned(table.strings("include")?),
+        strip: table.boolean("strip")?.unwrap_or(false),
+        compression: slots::compression(table)?,
+        slots,
+        build: build::read(table)?,
+        execution: execution(table, &mut names)?,
+        policy: launch::policy(table)?,
+        notes: names.notes,
     };
     Ok((flavor, entry_point, text("description")?))
+}
+
+/// Refuses a slot that would be, or be in, one of those that packer makes.
+fn beside_python(slot: &SlotSpec) -> Result<()> {
+    let names = "python-runtime, python-environment and application-code";
+    if SLOTS.contains(&slot.id.as_str()) {
+        return Err(slot
+            .place
+            .error("id", format!("packer has a slot {} itself", slot.id))
+            .expected(format!("another name than {names}"))
+            .hint("give the slot another id"));
+    }
+    let first = slot.target.split('/').next().unwrap_or_default();
+    if SLOTS.contains(&first) || ["python", "pyvenv.cfg"].contains(&first) {
+        return Err(slot
+            .place
+            .error("target", format!("{first} is packer's own in the workenv of a Python app"))
+            .expected(format!("another place than {names}, python and pyvenv.cfg"))
+            .found(format!("{:?}", slot.target))
+            .hint("give the slot another target, such as \"share/NAME\""));
+    }
+    Ok(())
+}
+
+/// The slots that packer makes of a Python project (`python::workenv` lays them out).
+const SLOTS: [&str; 3] = ["python-runtime", "python-environment", "application-code"];
+
+fn execution(flavor: &Table<'_>, names: &mut Names) -> Result<Execution> {
+    let Some(table) = flavor.table("execution")? else { return Ok(Execution::default()) };
+    table.only(&["working_directory", "args", "runtime"], Extra::Refused)?;
+    let args = table.strings("args")?.unwrap_or_default();
+    for arg in &args {
+        names.check(&table, "args", arg)?;
+    }
+    table.nonempty("working_directory")?;
+    let working_directory = match table.string("working_directory")? {
+        None => None,
+        Some(found) if found.value.starts_with('/') => {
+            names.check(&table, "working_directory", &found)?;
+            Some(found.value.to_owned())
+        }
+        Some(found) => Some(in_workenv(&names.path_below(&table, "working_directory", found.value)?)),
+    };
+    Ok(Execution { args: owned(Some(args)), working_directory, runtime: launch::runtime(&table, names)? })
 }
 
 fn project_name(project: &Table<'_>) -> Result<String> {
@@ -187,7 +227,7 @@ fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
     })
 }
 
-fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
+pub(super) fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
     let Some(list) = table.strings(key)? else { return Ok(None) };
     let requirements = list.into_iter().map(|found| {
         let requirement = Requirement { text: found.value.to_owned(), line: table.source.line(found.at) };

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use pspf_core::format::Operations;
+use pspf_core::format::{Operation, Operations};
 use pspf_core::limits;
 use pspf_core::metadata::Lifecycle;
 
@@ -98,6 +98,15 @@ pub(super) fn operations(table: &Table<'_>, key: &str) -> Result<Option<Operatio
     operations
         .map(Some)
         .ok_or_else(|| table.unknown_word(key, "this is not a chain of operations", &NAMES, found.value))
+}
+
+/// `compression` of a table that is not a slot: what archives are compressed with, without the `tar` in front.
+pub(super) fn compression(table: &Table<'_>) -> Result<Option<Operations>> {
+    let Some(chain) = operations(table, "compression")? else { return Ok(None) };
+    let steps = chain.steps().unwrap_or_default().into_iter().filter(|step| *step != Operation::Tar);
+    let compression = Operations::from_steps(&steps.collect::<Vec<_>>()).unwrap_or(Operations::RAW);
+    slots::check(compression, None).map_err(|(_, error)| table.place().locate("compression", error))?;
+    Ok(Some(compression))
 }
 
 const KEYS: [&str; 12] = [

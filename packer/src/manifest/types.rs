@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use pspf_core::format::Operations;
+use pspf_core::json::Value;
+
+use super::slots::SlotSpec;
 use super::version::{PythonVersion, Specifier};
 use crate::error::{Error, Kind};
 
@@ -63,6 +67,88 @@ pub struct Flavor {
     pub exclude: Vec<String>,
     /// `include`: patterns of project files that stay in although `exclude` or a default keeps them out.
     pub include: Vec<String>,
+    /// `strip`: whether symbol tables of programs and libraries are left out as well.
+    pub strip: bool,
+    /// `compression`: how slots are compressed that say nothing of it; `None` for gzip.
+    pub compression: Option<Operations>,
+    /// `slots`: what the package carries besides Python, dependencies and project.
+    pub slots: Vec<SlotSpec>,
+    /// `build`
+    pub build: Build,
+    /// `execution`
+    pub execution: Execution,
+    /// `policy`, as the package's metadata have it.
+    pub policy: Option<Value<'static>>,
+    /// Things worth telling that are not wrong.
+    pub notes: Vec<String>,
+}
+
+/// `[tool.flavor.build]`
+#[derive(Debug, Clone, Default)]
+pub struct Build {
+    /// `pre_build`: commands that run before anything is built.
+    pub pre_build: Vec<Hook>,
+    /// `post_build`: commands that run on the finished package, before it is in its place.
+    pub post_build: Vec<Hook>,
+    /// `dependencies`: what the hooks need.
+    pub dependencies: Vec<Requirement>,
+    /// `manylinux`: the standard that wheels have to keep to.
+    pub manylinux: Option<Manylinux>,
+}
+
+/// A command of the project's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Its words: a program or a Python file first, then arguments. Never empty.
+    pub words: Vec<String>,
+    /// Where the manifest says so.
+    pub place: Place,
+}
+
+/// A manylinux standard (PEP 600): the oldest glibc, 2.x, that wheels may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Manylinux {
+    /// The x, from 17 to 40.
+    pub minor: u32,
+}
+
+impl Manylinux {
+    /// Parses "2014", "2_28", "manylinux2014" or "manylinux_2_28".
+    pub fn parse(text: &str) -> Option<Self> {
+        let version = text.strip_prefix("manylinux").unwrap_or(text);
+        let minor = match version {
+            "2014" => 17,
+            _ => version.strip_prefix('_').unwrap_or(version).strip_prefix("2_")?.parse().ok()?,
+        };
+        (17..=40).contains(&minor).then_some(Self { minor })
+    }
+
+    /// What uv calls it: the newest that it knows and that asks for no more, as `x86_64-manylinux_2_28`.
+    pub(crate) fn of_uv(self, machine: &str) -> String {
+        let minor = match self.minor {
+            ..28 => 17,
+            28..31 => 28,
+            minor => minor,
+        };
+        format!("{machine}-manylinux_2_{minor}")
+    }
+
+    /// What pip calls it and all that ask for less, the best first.
+    pub(crate) fn of_pip(self, machine: &str) -> Vec<String> {
+        let standards = (17..=self.minor).rev().map(|minor| format!("manylinux_2_{minor}_{machine}"));
+        standards.chain([format!("manylinux2014_{machine}"), format!("linux_{machine}")]).collect()
+    }
+}
+
+/// `[tool.flavor.execution]`
+#[derive(Debug, Clone, Default)]
+pub struct Execution {
+    /// `args`: arguments that come before the caller's.
+    pub args: Vec<String>,
+    /// `working_directory`, as the package's metadata have it: absolute or below `{workenv}`.
+    pub working_directory: Option<String>,
+    /// `runtime`, as the package's metadata have it.
+    pub runtime: Option<Value<'static>>,
 }
 
 /// One command that the package offers.
@@ -184,6 +270,28 @@ mod tests {
         {
             assert_eq!(EntryPoint::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_manylinux_standard_has_an_old_name_and_new_ones() {
+        for (text, minor) in [("2014", 17), ("2_28", 28), ("manylinux2014", 17), ("manylinux_2_34", 34)] {
+            assert_eq!(Manylinux::parse(text), Some(Manylinux { minor }), "{text}");
+        }
+        for text in ["", "2010", "1", "2.28", "2_5", "2_99", "2_", "28", "musllinux_1_2"] {
+            assert_eq!(Manylinux::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn installers_know_a_standard_by_their_own_names() {
+        let of = |minor| Manylinux { minor };
+        for (minor, uv) in [(17, 17), (24, 17), (28, 28), (30, 28), (34, 34)] {
+            assert_eq!(of(minor).of_uv("x86_64"), format!("x86_64-manylinux_2_{uv}"));
+        }
+        assert_eq!(
+            of(18).of_pip("aarch64"),
+            ["manylinux_2_18_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64", "linux_aarch64"]
+        );
     }
 
     #[test]

@@ -36,9 +36,14 @@ impl Output {
 
     /// The last lines of what it printed, both streams, for a person who wants to know why it failed.
     pub(super) fn tail(&self) -> String {
+        self.last(TAIL_LINES)
+    }
+
+    /// As many of the last lines of what it printed, both streams.
+    pub(super) fn last(&self, count: usize) -> String {
         let text = format!("{}{}", self.stdout_text(), self.stderr_text());
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        let from = lines.len().saturating_sub(TAIL_LINES);
+        let from = lines.len().saturating_sub(count);
         lines[from..].join("\n")
     }
 }

@@ -15,6 +15,7 @@ use crate::manifest::{Manifest, Requirement};
 use crate::progress::Progress;
 
 /// What has to be there to install something.
+#[derive(Clone, Copy)]
 pub(super) struct Installer<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) interpreter: &'a Interpreter,
@@ -110,11 +111,59 @@ impl Installer<'_> {
         } else {
             command.arg("-r").arg(list);
         }
+        if let Some(standard) = self.manifest.flavor.build.manylinux {
+            command.arg("--python-platform").arg(standard.of_uv(self.machine()));
+        }
         let text = std::fs::read_to_string(&self.manifest.path).unwrap_or_default();
         if text.contains("editable") {
             command.arg("--no-editable");
         }
         Ok(command)
+    }
+
+    /// Makes a virtual environment at `path` with these requirements and those of the project in it.
+    pub(super) fn virtual_environment(
+        &self,
+        path: &Path,
+        requirements: &[Requirement],
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let executable = &self.interpreter.executable;
+        let list = self.stage.join("hooks.txt");
+        let own = self.manifest.dependencies.iter().flatten();
+        let text: String =
+            requirements.iter().chain(own).map(|requirement| format!("{}\n", requirement.text)).collect();
+        tree::write(&list, text)?;
+        let failed = |output: &Output| {
+            let place =
+                Error::new(Kind::Dependency, "what the hooks need cannot be installed").file(&self.manifest.path);
+            let place = place.line(requirements.first().map_or(1, |first| first.line));
+            let new = place.field("tool.flavor.build.dependencies").output(output.tail());
+            Err(new.hint("check names, versions and the network; project.dependencies are installed beside them"))
+        };
+        let steps = match self.tools.uv(progress)? {
+            Some(uv) => {
+                let mut make = uv.command();
+                make.args(["venv", "--no-project", "--no-python-downloads", "--python"]).arg(executable).arg(path);
+                let mut install = uv.command();
+                install.args(["pip", "install", "--python"]).arg(path).arg("-r").arg(&list);
+                [make, install]
+            }
+            None => {
+                let mut make = python(executable);
+                make.args(["-m", "venv"]).arg(path);
+                let mut install = Command::new(path.join("bin/python"));
+                install.args(["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r"]).arg(&list);
+                [make, install]
+            }
+        };
+        for mut step in steps {
+            let output = run(step.current_dir(&self.manifest.directory), progress)?;
+            if !output.success() {
+                return failed(&output);
+            }
+        }
+        Ok(())
     }
 
     /// `uv pip install` into a directory, under the project's own configuration of uv.
@@ -138,7 +187,19 @@ impl Installer<'_> {
     fn with_pip(&self, list: &Path, into: &Path) -> Command {
         let mut command = self.pip_install(into);
         command.arg("-r").arg(list);
+        if let Some(standard) = self.manifest.flavor.build.manylinux {
+            // pip builds nothing for a platform that it is told.
+            command.args(["--only-binary", ":all:"]);
+            for name in standard.of_pip(self.machine()) {
+                command.arg("--platform").arg(name);
+            }
+        }
         command
+    }
+
+    /// The machine as wheels name it: "x86_64".
+    fn machine(&self) -> &str {
+        self.interpreter.platform.rsplit_once('-').map_or("x86_64", |(_, machine)| machine)
     }
 
     /// The versions that `uv.lock` pins, as a list with hashes.

@@ -22,6 +22,7 @@ mod compile;
 mod dependencies;
 mod elf;
 mod entry;
+mod hooks;
 mod interpreter;
 mod libraries;
 mod parallel;
@@ -39,8 +40,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::manifest::{Manifest, Script};
+use crate::plan::PlannedSlot;
+use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::sources::{self, Sources};
 
+pub use hooks::Hooks;
 pub use interpreter::{Interpreter, Origin, on_this_machine};
 pub use plan::plan;
 pub use workenv::{Workenv, WorkenvFile};
@@ -56,6 +61,8 @@ pub struct Request<'a> {
     pub stage: &'a Path,
     /// The packer's cache; it need not exist yet. Trees in it are shared by all packs and must not be changed.
     pub cache: &'a Path,
+    /// What the package is for; slots for other platforms stay out of it.
+    pub platform: Platform,
 }
 
 /// A project that is ready to be packed.
@@ -82,6 +89,12 @@ pub struct Staged {
     pub libraries: BTreeSet<String>,
     /// The package's commands: name to `module:function`.
     pub entry_points: BTreeMap<String, String>,
+    /// The manifest's own slots that are for the platform.
+    pub slots: Vec<PlannedSlot>,
+    /// Which of them each slot of the manifest is.
+    pub numbers: Vec<Option<usize>>,
+    /// What runs when the package is finished.
+    pub hooks: Option<Hooks>,
 }
 
 /// A finished directory tree: no symbolic links, modes 0644 and 0755.
@@ -106,6 +119,11 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let interpreter = interpreter::select(request, &tools, progress)?;
     progress.note(&format!("Python {} {} ({})", interpreter.version, interpreter.origin, interpreter.prefix.display()));
 
+    let installer = dependencies::Installer { manifest, interpreter: &interpreter, tools: &tools, stage };
+    let mut hooks = Hooks::prepare(request, &installer, progress)?;
+    hooks.before(manifest, progress)?;
+    let (slots, numbers) = slots(request, progress)?;
+
     let source = stage.join("source");
     project::copy_source(manifest, &source, &[stage, cache], progress)?;
     // Most of the work on the interpreter needs only a guess at what the app will import.
@@ -114,7 +132,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let (runtime, built) = parallel::both(
         progress,
         |progress| runtime::prepare(&interpreter, guess, &shelf, progress),
-        |progress| build(request, &interpreter, &tools, &source, progress),
+        |progress| build(&installer, cache, &source, progress),
     )?;
     let Built { project, environment, scripts, command } = built;
     let extras = project::extras(&project.site, Some(environment.path()), progress)?;
@@ -144,6 +162,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         glibc = glibc.max(elf::glibc_floor(tree)?);
     }
     let libraries = libraries::expected_of_the_machine(&[&environment.path, &project.site], &runtime.path)?;
+    hooks.set_version(&project.version);
     let entry_points =
         scripts.iter().chain([&command]).map(|script| (script.name.clone(), script.entry_point.to_string())).collect();
     Ok(Staged {
@@ -157,6 +176,9 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         glibc,
         libraries,
         entry_points,
+        slots,
+        numbers,
+        hooks: Some(hooks),
     })
 }
 
@@ -168,27 +190,41 @@ struct Built {
     command: Script,
 }
 
+/// The manifest's own slots, and what is worth saying of them. They come after `pre_build`, which may make their sources.
+fn slots(request: &Request<'_>, progress: &dyn Progress) -> Result<(Vec<PlannedSlot>, Vec<Option<usize>>)> {
+    let Manifest { directory, flavor, .. } = request.manifest;
+    let mut notes = sources::not_acted_on(flavor.policy.is_some(), &flavor.slots);
+    if flavor.execution.working_directory.is_some() {
+        notes
+            .push("working_directory goes into the package, but this version's launcher does not act on it".to_owned());
+    }
+    for note in flavor.notes.iter().chain(&notes) {
+        progress.note(note);
+    }
+    let sources =
+        Sources { directory, platform: request.platform, compression: flavor.compression, like_flavorpack: false };
+    sources.plan(&flavor.slots, progress)
+}
+
 fn build(
-    request: &Request<'_>,
-    interpreter: &Interpreter,
-    tools: &uv::Tools<'_>,
+    installer: &dependencies::Installer<'_>,
+    cache: &Path,
     source: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
-    let Request { manifest, stage, cache, .. } = *request;
-    let installer = dependencies::Installer { manifest, interpreter, tools, stage };
+    let dependencies::Installer { manifest, interpreter, tools, .. } = *installer;
     let shelf = cache.join("environments");
     // Both need it, and one of them should fetch it.
     tools.uv(progress)?;
     let (project, environment) = match &manifest.dependencies {
         Some(requirements) => parallel::both(
             progress,
-            |progress| project::build(&installer, source, progress),
-            |progress| dependencies::install(&installer, requirements, &shelf, progress),
+            |progress| project::build(installer, source, progress),
+            |progress| dependencies::install(installer, requirements, &shelf, progress),
         )?,
         None => {
-            let project = project::build(&installer, source, progress)?;
-            let environment = dependencies::install(&installer, &project.requirements, &shelf, progress)?;
+            let project = project::build(installer, source, progress)?;
+            let environment = dependencies::install(installer, &project.requirements, &shelf, progress)?;
             (project, environment)
         }
     };

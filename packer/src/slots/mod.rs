@@ -356,7 +356,8 @@ fn copy(path: &Path, progress: &dyn Progress, mut to: impl FnMut(&[u8]) -> Resul
     }
 }
 
-fn digest_of(path: &Path) -> io::Result<Digest> {
+/// The digest of a file.
+pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER];

@@ -12,6 +12,7 @@ mod mounts;
 mod package;
 mod process;
 mod processes;
+mod python;
 mod reference;
 mod report;
 mod scratch;
@@ -29,6 +30,7 @@ pub use package::{
 };
 pub use process::{Finish, Finished};
 pub use processes::{Processes, require_processes};
+pub use python::PythonProject;
 pub use reference::{Builder, Launcher, Reference, at_home};
 pub use report::{is_full, record};
 pub use scratch::{Scratch, remove, snapshot, walk};

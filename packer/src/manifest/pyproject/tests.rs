@@ -98,9 +98,71 @@ fn an_unknown_key_is_refused_with_its_line_the_known_keys_and_the_nearest() {
 }
 
 #[test]
-fn tables_of_later_versions_are_refused_rather_than_ignored() {
-    let refusal = refusal(&with_flavor("entry_point = \"a:b\"\n[[tool.flavor.slots]]\nid = \"x\""));
-    assert!(refusal.contains("not supported by this version yet") && refusal.contains("line 6"), "{refusal}");
+fn tables_inside_are_typed_and_checked_like_the_rest() {
+    let refused = |lines: &str, words: &[&str]| {
+        let refusal = refusal(&with_flavor(&format!("entry_point = \"a:b\"\n{lines}")));
+        for word in words {
+            assert!(refusal.contains(word), "{word:?} was expected for {lines:?} in {refusal}");
+        }
+    };
+    let slot = |lines: &str| format!("[[tool.flavor.slots]]\nid = \"a\"\nsource = \"a\"\n{lines}");
+    refused(&slot("lifecycle = \"lasy\""), &["line 9, tool.flavor.slots[0].lifecycle", "did you mean \"lazy\"?"]);
+    refused(&slot("sorce = \"b\""), &["\"sorce\" is not a key of [[tool.flavor.slots]]", "\"source\"?"]);
+    refused(&slot("id = \"python-runtime\"").replace("id = \"a\"\n", ""), &["packer has a slot python-runtime itself"]);
+    refused(&slot("target = \"python/x\""), &["tool.flavor.slots[0].target", "python is packer's own"]);
+    refused(&slot("target = \"../x\""), &["below the workenv"]);
+    refused("[tool.flavor.slots]\nid = \"a\"", &["write [[tool.flavor.slots]], in two brackets"]);
+    refused("[tool.flavor.build]\npre_builds = []", &["is not a key of [tool.flavor.build]", "\"pre_build\"?"]);
+    refused("[tool.flavor.build]\npre_build = \"pytest\"", &["line 7", "a list of strings"]);
+    refused(
+        "[tool.flavor.build]\npre_build = [\"a\",\n\"b 'c\"]",
+        &["line 8, tool.flavor.build.pre_build[1]", "quote"],
+    );
+    refused("[tool.flavor.build]\npost_build = [\" \"]", &["the command is empty"]);
+    refused("[tool.flavor.build]\nmanylinux = \"2.28\"", &["line 7", "\"2_28\""]);
+    refused("[tool.flavor.build]\nmanylinux = 2014", &["manylinux = \"2014\""]);
+    refused("[tool.flavor.build]\ndependencies = [\">=1\"]", &["this is not a dependency"]);
+    refused("[tool.flavor.execution]\narg = []", &["one of working_directory, args, runtime", "\"args\"?"]);
+    refused("[tool.flavor.execution]\nargs = [\"{workenb}\"]", &["did you mean {workenv}?"]);
+    refused("[tool.flavor.execution]\nargs = [\"{slot:0}\"]", &["there are no slots"]);
+    refused("[tool.flavor.execution]\nworking_directory = \"../x\"", &["below the workenv"]);
+    refused("[tool.flavor.execution.runtime.env]\nset = { A = 1 }", &["tool.flavor.execution.runtime.env.set.A"]);
+    refused("[tool.flavor.policy]\nplatforms = [\"linux_amd46\"]", &["did you mean \"linux_amd64\"?"]);
+    refused("[tool.flavor.policy]\nmax_age_day = 1", &["\"max_age_days\"?"]);
+    refused("compression = \"rar\"", &["line 6, tool.flavor.compression", "one of raw, tar, gzip"]);
+    refused("strip = 1", &["line 6, tool.flavor.strip", "true or false"]);
+
+    let manifest = read(&with_flavor(
+        r#"entry_point = "a:b"
+        compression = "tgz"
+        strip = true
+        [tool.flavor.build]
+        manylinux = "2_28"
+        dependencies = ["rich"]
+        pre_build = ["pytest -q 'a b'"]
+        [tool.flavor.execution]
+        working_directory = "{workenv}"
+        "#,
+    ))
+    .unwrap();
+    let flavor = manifest.flavor;
+    assert_eq!(flavor.compression.map(|chain| chain.name()).as_deref(), Some("gzip"));
+    assert!(flavor.strip);
+    assert_eq!(flavor.build.manylinux.map(|standard| standard.minor), Some(28));
+    assert_eq!(flavor.build.pre_build[0].words, ["pytest", "-q", "a b"]);
+    assert_eq!(flavor.execution.working_directory.as_deref(), Some("{workenv}"));
+}
+
+#[test]
+fn a_version_that_is_decided_later_cannot_be_in_a_path() {
+    let text = |target: &str| {
+        format!(
+            "[project]\nname = \"a\"\ndynamic = [\"version\"]\n[tool.flavor]\nentry_point = \"a\"\n\
+             [[tool.flavor.slots]]\nid = \"x\"\nsource = \"x\"\ntarget = \"{target}\"\n"
+        )
+    };
+    assert!(refusal(&text("x/{version}")).contains("the build backend decides the version later"));
+    assert_eq!(read(&text("x/{package_name}")).unwrap().flavor.slots[0].target, "x/a");
 }
 
 #[test]
