@@ -33,6 +33,10 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// The interpreter: a prefix, an executable or an archive.
     pub python: Option<PathBuf>,
+    /// The project's extras to install.
+    pub extras: Vec<String>,
+    /// Whether to install what the project's lock pins, or nothing.
+    pub frozen: bool,
     /// The launcher in front of the package.
     pub launcher: launchers::Choice,
     /// What the package runs on; what the launcher does when absent.
@@ -220,18 +224,30 @@ pub(crate) fn plan(
                 return Err(not_here(&manifest.path, platform));
             }
             let stage = subdirectory(stage, "python")?;
-            let request =
-                python::Request { manifest, python: options.python.as_deref(), stage: &stage, cache, platform };
+            let request = python::Request {
+                manifest,
+                python: options.python.as_deref(),
+                stage: &stage,
+                cache,
+                extras: &options.extras,
+                frozen: options.frozen,
+                platform,
+            };
             let mut staged = python::stage(&request, progress)?;
             let hooks = staged.hooks.take();
             (python::plan(manifest, staged)?, hooks)
         }
         Input::Generic(manifest) => {
-            if options.python.is_some() {
+            let given = [
+                ("--python", options.python.is_some()),
+                ("--extra", !options.extras.is_empty()),
+                ("--frozen", options.frozen),
+            ];
+            if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
                 return Err(Error::new(Kind::Arguments, "this manifest packs no Python")
                     .file(&manifest.path)
-                    .field("--python")
-                    .hint("leave --python out, or pack the project's pyproject.toml"));
+                    .field(name)
+                    .hint(format!("leave {name} out, or pack the project's pyproject.toml")));
             }
             (generic::plan(manifest, platform, progress)?, None)
         }

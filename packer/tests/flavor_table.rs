@@ -279,32 +279,24 @@ fn hooks_have_what_the_manifest_says_they_need() {
     assert_eq!((&slots[1]["id"], &slots[1]["files"]), (&json!("python-environment"), &json!(0)));
 }
 
-const WHEELS: &str = r#"
-import pathlib, zipfile
-pathlib.Path("wheels").mkdir(exist_ok=True)
-for version, standard in [("1.0", "manylinux_2_17_x86_64"), ("2.0", "manylinux_2_34_x86_64")]:
-    with zipfile.ZipFile(f"wheels/helper-{version}-py3-none-{standard}.whl", "w") as wheel:
-        info = f"helper-{version}.dist-info"
-        wheel.writestr("helper.py", f"version = {version!r}\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: helper\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-{standard}\n")
-        wheel.writestr(f"{info}/RECORD", "")
-"#;
-
 #[test]
 fn wheels_keep_to_the_manylinux_standard() {
     let app = "def main():\n    import helper\n    print(helper.version)\n";
     let text = |standard: &str| {
         format!(
             "[project]\nname = \"my-app\"\nversion = \"1.0\"\ndependencies = [\"helper\"]\n[tool.flavor]\n\
-             entry_point = \"my_app:main\"\n[tool.flavor.build]\npre_build = [\"wheels.py\"]\n{standard}\n\
-             [tool.uv]\nfind-links = [\"wheels\"]\nno-index = true\n"
+             entry_point = \"my_app:main\"\n{standard}\n[tool.uv]\nfind-links = [\"wheels\"]\nno-index = true\n"
         )
     };
-    let files = [("pyproject.toml", &*text("")), ("my_app.py", app), ("wheels.py", WHEELS)];
-    let Some(project) = PythonProject::new(&files) else { return };
-    for (standard, version) in [("", "2.0\n"), ("manylinux = \"2_28\"", "1.0\n"), ("manylinux = \"2014\"", "1.0\n")] {
-        fs::write(project.path("pyproject.toml"), text(standard)).unwrap();
+    let Some(project) = PythonProject::new(&[("my_app.py", app)]) else { return };
+    common::write_wheel(&project.path("wheels"), "helper", "1.0", "py3-none-manylinux_2_17_x86_64", &[]);
+    common::write_wheel(&project.path("wheels"), "helper", "2.0", "py3-none-manylinux_2_31_x86_64", &[]);
+    for (standard, version) in [("", "2.0\n"), ("2_28", "1.0\n"), ("2_31", "2.0\n")] {
+        let lines = match standard {
+            "" => String::new(),
+            standard => format!("[tool.flavor.build]\nmanylinux = {standard:?}"),
+        };
+        fs::write(project.path("pyproject.toml"), text(&lines)).unwrap();
         project.pack(&[]).exits(0);
         assert_eq!(project.start().finish().exits(0).stays_quiet().stdout(), version, "{standard}");
     }

@@ -228,8 +228,15 @@ fn a_second_pack_takes_runtime_and_environment_from_the_cache() {
     let stage = TempDir::new().unwrap();
     let count = Counter::default();
     let manifest = manifest::read(&app.project).unwrap();
-    let request =
-        Request { manifest: &manifest, python: None, stage: stage.path(), cache: shared_cache(), platform: platform() };
+    let request = Request {
+        manifest: &manifest,
+        python: None,
+        stage: stage.path(),
+        cache: shared_cache(),
+        platform: platform(),
+        extras: &[],
+        frozen: false,
+    };
     let again = python::stage(&request, &count).unwrap();
     assert_eq!(again.runtime.path, app.staged.runtime.path);
     assert_eq!(again.environment.path, app.staged.environment.path);
@@ -424,6 +431,8 @@ fn a_named_interpreter_is_taken_or_refused_but_never_replaced() {
             stage: stage.path(),
             cache: shared_cache(),
             platform: platform(),
+            extras: &[],
+            frozen: false,
         };
         python::stage(&request, &Silent)
     };
@@ -456,6 +465,8 @@ fn cancelling_at_any_stage_leaves_nothing_half_made_in_the_cache() {
             stage: stage.path(),
             cache: cache.path(),
             platform: platform(),
+            extras: &[],
+            frozen: false,
         };
         let error = python::stage(&request, &StopAfter { stages, seen: AtomicUsize::new(0) }).unwrap_err();
         assert_eq!(error.kind(), Kind::Cancelled, "{error}");
@@ -625,7 +636,10 @@ fn scratch() -> &'static Path {
 
 fn stage_project(project: &Path, stage: &Path, cache: &Path) -> Result<Staged, Error> {
     let manifest = manifest::read(project)?;
-    python::stage(&Request { manifest: &manifest, python: None, stage, cache, platform: platform() }, &Silent)
+    python::stage(
+        &Request { manifest: &manifest, python: None, stage, cache, platform: platform(), extras: &[], frozen: false },
+        &Silent,
+    )
 }
 
 fn platform() -> Platform {

@@ -35,6 +35,12 @@ pub(super) struct Args {
     /// The Python to pack: an installation's prefix, its executable, or a python-build-standalone archive
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// Install this extra of the project (project.optional-dependencies) as well; may be given several times
+    #[arg(long = "extra", value_name = "NAME")]
+    extras: Vec<String>,
+    /// Install exactly what uv.lock or pylock.toml says, and refuse one that does not fit the manifest
+    #[arg(long)]
+    frozen: bool,
     /// What the package runs on [default: this machine's platform]
     #[arg(long, value_name = "PLATFORM", value_parser = PossibleValuesParser::new(Platform::TARGETS))]
     platform: Option<String>,
@@ -95,6 +101,8 @@ pub(super) fn run(args: Args, verbosity: &Verbosity) -> Result<()> {
         manifest,
         output: args.output,
         python: args.python,
+        extras: args.extras,
+        frozen: args.frozen,
         launcher: match (args.launcher, args.launcher_bin) {
             (_, Some(file)) => launchers::Choice::File(file),
             (Some(name), None) => launchers::Choice::Named(name),

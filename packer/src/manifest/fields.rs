@@ -342,7 +342,7 @@ impl<'a> Table<'a> {
 }
 
 /// The one of `known` that `key` was most likely meant to be.
-pub(super) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let key = key.to_lowercase().replace('-', "_");
     known
         .into_iter()

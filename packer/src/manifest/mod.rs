@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use self::syntax::{Language, Source};
 use crate::error::{Error, Kind, Result};
 
+pub(crate) use fields::nearest;
 pub use generic::{Generic, Program};
 pub(crate) use placeholders::renumber_all as renumber;
 pub use slots::SlotSpec;

@@ -55,11 +55,13 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
             None => (!is_dynamic("dependencies")).then(Vec::new),
         },
         optional_dependencies: match project.table("optional-dependencies")? {
-            Some(extras) => extras
-                .keys()
-                .map(|extra| Ok((extra.to_owned(), requirements(&extras, extra)?.unwrap_or_default())))
-                .collect::<Result<_>>()?,
-            None => BTreeMap::new(),
+            Some(extras) => Some(
+                extras
+                    .keys()
+                    .map(|extra| Ok((extra.to_owned(), requirements(&extras, extra)?.unwrap_or_default())))
+                    .collect::<Result<_>>()?,
+            ),
+            None => (!is_dynamic("optional-dependencies")).then(BTreeMap::new),
         },
         scripts,
         command,

@@ -28,8 +28,8 @@ pub struct Manifest {
     pub requires_python: Option<Specifier>,
     /// `project.dependencies`, or `None` when the build backend decides them.
     pub dependencies: Option<Vec<Requirement>>,
-    /// `project.optional-dependencies`, by extra.
-    pub optional_dependencies: BTreeMap<String, Vec<Requirement>>,
+    /// `project.optional-dependencies`, by extra, or `None` when the build backend decides them.
+    pub optional_dependencies: Option<BTreeMap<String, Vec<Requirement>>>,
     /// `project.scripts` and `project.gui-scripts`, by command name.
     pub scripts: BTreeMap<String, Script>,
     /// The command that starts the app. Its name is the script's when `tool.flavor.entry_point` names the same
@@ -162,6 +162,13 @@ pub struct Script {
     pub field: String,
     /// The line of that, counted from 1.
     pub line: usize,
+}
+
+impl Script {
+    /// True for one that has a window rather than a terminal (`project.gui-scripts`).
+    pub fn is_gui(&self) -> bool {
+        self.field.starts_with("project.gui-scripts.")
+    }
 }
 
 /// `module:function`, or a module alone, which runs as with `python -m`.

@@ -1,6 +1,6 @@
 //! The `python-environment` tree: what the project depends on, as a site directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::command::{Output, run};
 use super::interpreter::{Interpreter, python};
+use super::lock::Lock;
 use super::uv::{Tools, Uv};
 use super::{SCHEMA, Tree, cache, compile, hex, site, tree};
 use crate::error::{Error, Kind, Result};
@@ -22,6 +23,12 @@ pub(super) struct Installer<'a> {
     pub(super) tools: &'a Tools<'a>,
     /// A directory for lists and logs.
     pub(super) stage: &'a Path,
+    /// The lock beside the manifest.
+    pub(super) lock: Option<&'a Lock>,
+    /// The project's extras that are wanted.
+    pub(super) extras: &'a [String],
+    /// Whether the lock decides, and nothing else may.
+    pub(super) frozen: bool,
 }
 
 /// Installs `requirements` into a new directory on `shelf`, not compiled yet.
@@ -78,20 +85,28 @@ impl Installer<'_> {
     fn fetch(&self, requirements: &[Requirement], list: &Path, into: &Path, progress: &dyn Progress) -> Result<()> {
         let mut failures = Vec::new();
         if let Some(uv) = self.tools.uv(progress)? {
-            let output = run(&mut self.with_uv(uv, list, into, progress)?, progress)?;
+            let output = run(&mut self.with_uv(uv, requirements, list, into, progress)?, progress)?;
             if output.success() {
                 return Ok(());
             }
             let decided = output.stderr_text().contains("No solution found") && !self.pip_is_configured(progress)?;
             failures.push(output);
-            if decided {
+            // What pip would install is not what the lock says.
+            if decided || self.frozen {
                 return Err(self.unresolved(requirements, failures));
             }
             // uv does not read pip's configuration: an index that is only known there is a reason to ask pip.
             tree::remove(into)?;
             tree::make_directory(into)?;
-        } else if self.manifest.directory.join("uv.lock").is_file() {
-            progress.note("uv.lock is not used, since there is no uv: the newest versions that fit are taken");
+        } else if let Some(lock) = self.lock {
+            let name = lock.path().file_name().unwrap_or_default().to_string_lossy();
+            if self.frozen {
+                return Err(Error::new(Kind::Dependency, "there is no uv to read the lock")
+                    .file(lock.path())
+                    .field("--frozen")
+                    .hint("install uv, or leave --frozen out"));
+            }
+            progress.note(&format!("{name} is not used, since there is no uv: the newest versions that fit are taken"));
         }
         let output = run(&mut self.with_pip(list, into), progress)?;
         if output.success() {
@@ -101,13 +116,28 @@ impl Installer<'_> {
         Err(self.unresolved(requirements, failures))
     }
 
-    fn with_uv(&self, uv: &Uv, list: &Path, into: &Path, progress: &dyn Progress) -> Result<Command> {
+    fn with_uv(
+        &self,
+        uv: &Uv,
+        requirements: &[Requirement],
+        list: &Path,
+        into: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Command> {
         let mut command = self.uv_install(uv, into);
-        if let Some(locked) = self.locked(uv, progress)? {
+        let Manifest { path, dependencies, optional_dependencies, .. } = self.manifest;
+        let locked = match self.lock {
+            Some(lock) => lock.list(self, requirements, uv, progress)?,
+            None => None,
+        };
+        if let Some(locked) = locked {
             command.arg("-r").arg(locked);
-        } else if self.manifest.dependencies.is_some() {
+        } else if dependencies.is_some() && (self.extras.is_empty() || optional_dependencies.is_some()) {
             // The manifest itself rather than the list, since uv's table in it may say where things come from.
-            command.arg("-r").arg(&self.manifest.path);
+            command.arg("-r").arg(path);
+            for extra in self.extras {
+                command.arg("--extra").arg(extra);
+            }
         } else {
             command.arg("-r").arg(list);
         }
@@ -200,27 +230,6 @@ impl Installer<'_> {
     /// The machine as wheels name it: "x86_64".
     fn machine(&self) -> &str {
         self.interpreter.platform.rsplit_once('-').map_or("x86_64", |(_, machine)| machine)
-    }
-
-    /// The versions that `uv.lock` pins, as a list with hashes.
-    fn locked(&self, uv: &Uv, progress: &dyn Progress) -> Result<Option<PathBuf>> {
-        let directory = &self.manifest.directory;
-        if !directory.join("uv.lock").is_file() {
-            return Ok(None);
-        }
-        let list = self.stage.join("locked.txt");
-        let mut export = uv.command();
-        export.args(["export", "--locked", "--no-dev", "--no-editable", "--no-emit-project", "--no-header", "--quiet"]);
-        export.args(["--no-annotate", "--format", "requirements-txt", "--no-python-downloads", "--python"]);
-        export.arg(&self.interpreter.executable).arg("--output-file").arg(&list).current_dir(directory);
-        let output = run(&mut export, progress)?;
-        if output.success() {
-            return Ok(Some(list));
-        }
-        Err(Error::new(Kind::Dependency, "the locked versions cannot be used")
-            .file(directory.join("uv.lock"))
-            .output(output.tail())
-            .hint("bring it up to date with uv lock, or remove it"))
     }
 
     fn pip_is_configured(&self, progress: &dyn Progress) -> Result<bool> {

@@ -22,9 +22,11 @@ mod compile;
 mod dependencies;
 mod elf;
 mod entry;
+mod extras;
 mod hooks;
 mod interpreter;
 mod libraries;
+mod lock;
 mod parallel;
 mod plain;
 mod plan;
@@ -38,8 +40,8 @@ mod workenv;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
-use crate::manifest::{Manifest, Script};
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{Manifest, Requirement, Script};
 use crate::plan::PlannedSlot;
 use crate::platform::Platform;
 use crate::progress::Progress;
@@ -61,6 +63,10 @@ pub struct Request<'a> {
     pub stage: &'a Path,
     /// The packer's cache; it need not exist yet. Trees in it are shared by all packs and must not be changed.
     pub cache: &'a Path,
+    /// The project's extras to install (`--extra`).
+    pub extras: &'a [String],
+    /// Whether to install what a lock pins, or nothing (`--frozen`).
+    pub frozen: bool,
     /// What the package is for; slots for other platforms stay out of it.
     pub platform: Platform,
 }
@@ -114,12 +120,30 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let stage = &std::path::absolute(stage).unwrap_or_else(|_| stage.to_path_buf());
     let request = &Request { stage, cache, ..*request };
 
+    let requirements = extras::requirements(manifest, request.extras)?;
+    let lock = lock::Lock::of(manifest);
+    if request.frozen && lock.is_none() {
+        return Err(Error::new(Kind::Configuration, "there is no lock to keep to")
+            .file(manifest.directory.join("uv.lock"))
+            .field("--frozen")
+            .expected("uv.lock or pylock.toml beside the manifest")
+            .hint("make one with uv lock, or leave --frozen out"));
+    }
+
     progress.stage("looking for Python", None);
     let tools = uv::Tools::new(cache);
     let interpreter = interpreter::select(request, &tools, progress)?;
     progress.note(&format!("Python {} {} ({})", interpreter.version, interpreter.origin, interpreter.prefix.display()));
 
-    let installer = dependencies::Installer { manifest, interpreter: &interpreter, tools: &tools, stage };
+    let installer = dependencies::Installer {
+        manifest,
+        interpreter: &interpreter,
+        tools: &tools,
+        stage,
+        lock: lock.as_ref(),
+        extras: request.extras,
+        frozen: request.frozen,
+    };
     let mut hooks = Hooks::prepare(request, &installer, progress)?;
     hooks.before(manifest, progress)?;
     let (slots, numbers) = slots(request, progress)?;
@@ -132,7 +156,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let (runtime, built) = parallel::both(
         progress,
         |progress| runtime::prepare(&interpreter, guess, &shelf, progress),
-        |progress| build(&installer, cache, &source, progress),
+        |progress| build(&installer, requirements.as_deref(), cache, &source, progress),
     )?;
     let Built { project, environment, scripts, command } = built;
     let extras = project::extras(&project.site, Some(environment.path()), progress)?;
@@ -208,6 +232,7 @@ fn slots(request: &Request<'_>, progress: &dyn Progress) -> Result<(Vec<PlannedS
 
 fn build(
     installer: &dependencies::Installer<'_>,
+    requirements: Option<&[Requirement]>,
     cache: &Path,
     source: &Path,
     progress: &dyn Progress,
@@ -216,14 +241,14 @@ fn build(
     let shelf = cache.join("environments");
     // Both need it, and one of them should fetch it.
     tools.uv(progress)?;
-    let (project, environment) = match &manifest.dependencies {
+    let (project, environment) = match requirements {
         Some(requirements) => parallel::both(
             progress,
-            |progress| project::build(installer, source, progress),
+            |progress| project::build(installer, Some(requirements), source, progress),
             |progress| dependencies::install(installer, requirements, &shelf, progress),
         )?,
         None => {
-            let project = project::build(installer, source, progress)?;
+            let project = project::build(installer, None, source, progress)?;
             let environment = dependencies::install(installer, &project.requirements, &shelf, progress)?;
             (project, environment)
         }

@@ -125,9 +125,12 @@ fn metadata(manifest: &Manifest, version: &str) -> String {
 }
 
 fn entry_points(manifest: &Manifest) -> String {
-    let mut text = String::from("[console_scripts]\n");
-    for script in manifest.scripts.values() {
-        text.push_str(&format!("{} = {}\n", script.name, script.entry_point));
+    let mut text = String::new();
+    for (group, gui) in [("console_scripts", false), ("gui_scripts", true)] {
+        text.push_str(&format!("[{group}]\n"));
+        for script in manifest.scripts.values().filter(|script| script.is_gui() == gui) {
+            text.push_str(&format!("{} = {}\n", script.name, script.entry_point));
+        }
     }
     text
 }

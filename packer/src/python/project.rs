@@ -11,7 +11,7 @@ use super::command::{Output, run};
 use super::dependencies::Installer;
 use super::interpreter::python;
 use super::tree::{self, Keep};
-use super::{plain, site};
+use super::{extras, plain, site};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement};
 use crate::progress::Progress;
@@ -35,8 +35,13 @@ pub(super) struct Extras {
 }
 
 /// Builds the project from its copy at `source` as a wheel and installs that; one without a build backend is taken as
-/// it is.
-pub(super) fn build(installer: &Installer<'_>, source: &Path, progress: &dyn Progress) -> Result<Project> {
+/// it is. `requirements` is `None` when the build backend decides them.
+pub(super) fn build(
+    installer: &Installer<'_>,
+    requirements: Option<&[Requirement]>,
+    source: &Path,
+    progress: &dyn Progress,
+) -> Result<Project> {
     let manifest = installer.manifest;
     let site = installer.stage.join("application");
     progress.stage("building the project", None);
@@ -78,13 +83,9 @@ pub(super) fn build(installer: &Installer<'_>, source: &Path, progress: &dyn Pro
                 .field("project.version")
                 .hint("write version = \"1.0.0\" under [project]")
         })?,
-        requirements: match &manifest.dependencies {
-            Some(requirements) => requirements.clone(),
-            None => field("Requires-Dist")
-                .into_iter()
-                .filter(|text| !text.contains("extra =="))
-                .map(|text| Requirement { text, line: 0 })
-                .collect(),
+        requirements: match requirements {
+            Some(requirements) => requirements.to_vec(),
+            None => extras::of_metadata(manifest, installer.extras, field("Requires-Dist"), &field("Provides-Extra"))?,
         },
         site,
     })

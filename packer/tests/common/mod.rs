@@ -30,7 +30,7 @@ pub use package::{
 };
 pub use process::{Finish, Finished};
 pub use processes::{Processes, require_processes};
-pub use python::PythonProject;
+pub use python::{PythonProject, uv, write_wheel};
 pub use reference::{Builder, Launcher, Reference, at_home};
 pub use report::{is_full, record};
 pub use scratch::{Scratch, remove, snapshot, walk};

@@ -57,7 +57,7 @@ fn everything_that_a_manifest_can_say_is_typed() {
     assert_eq!(manifest.scripts["my-window"].field, "project.gui-scripts.my-window");
     let dependencies = manifest.dependencies.as_deref().unwrap();
     assert_eq!(dependencies[1], Requirement { text: "requests".into(), line: 11 });
-    assert_eq!(manifest.optional_dependencies["fast"][0].text, "orjson");
+    assert_eq!(manifest.optional_dependencies.as_ref().unwrap()["fast"][0].text, "orjson");
     assert_eq!(manifest.flavor.release, Some(42));
     assert_eq!((manifest.flavor.exclude.len(), manifest.flavor.include.len()), (1, 1));
     assert!(manifest.has_build_system && !manifest.has_setuptools_table);
