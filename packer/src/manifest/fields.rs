@@ -343,10 +343,11 @@ impl<'a> Table<'a> {
 
 /// The one of `known` that `key` was most likely meant to be.
 pub(crate) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let key = key.to_lowercase().replace('-', "_");
+    let plain = |name: &str| name.to_lowercase().replace('-', "_");
+    let key = plain(key);
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&key, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(&key, &plain(candidate)), candidate))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

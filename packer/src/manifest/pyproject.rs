@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fields::{Extra, Found, Table};
+use super::fields::{Extra, Found, Table, nearest};
 use super::names::{Names, in_workenv};
 use super::slots::{self, SlotSpec};
 use super::syntax::{Language, Source};
@@ -26,17 +26,26 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
         }
         new.hint("add [project] with at least name and version")
     })?;
+    let mut notes = unknown_of_project(&project)?;
     let dynamic = project.strings("dynamic")?.unwrap_or_default();
+    if let Some(found) = dynamic.iter().find(|found| !PROJECT.contains(&found.value)) {
+        return Err(project.unknown_word("dynamic", "this is not a key of [project]", &PROJECT, found.value));
+    }
     let is_dynamic = |key: &str| dynamic.iter().any(|found| found.value == key);
 
     let name = project_name(&project)?;
     let version = version(&project, is_dynamic("version"))?;
     let tool = root.table("tool")?;
     let flavor_table = tool.as_ref().map(|tool| tool.table("flavor")).transpose()?.flatten();
-    let (flavor, entry_point, description) = match &flavor_table {
+    let (mut flavor, entry_point, description) = match &flavor_table {
         Some(table) => flavor(table, &name, version.as_deref())?,
-        None => Default::default(),
+        None => {
+            tool.as_ref().map_or(Ok(()), no_other_flavor)?;
+            Default::default()
+        }
     };
+    notes.append(&mut flavor.notes);
+    flavor.notes = notes;
 
     let mut scripts = scripts(&project, "gui-scripts")?;
     scripts.extend(self::scripts(&project, "scripts")?);
@@ -70,6 +79,54 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
         flavor,
         name,
     })
+}
+
+/// Every key of `[project]` (PEP 621, PEP 639 and PEP 794).
+const PROJECT: [&str; 20] = [
+    "name",
+    "version",
+    "description",
+    "readme",
+    "requires-python",
+    "license",
+    "license-files",
+    "authors",
+    "maintainers",
+    "keywords",
+    "classifiers",
+    "urls",
+    "scripts",
+    "gui-scripts",
+    "entry-points",
+    "dependencies",
+    "optional-dependencies",
+    "import-names",
+    "import-namespaces",
+    "dynamic",
+];
+
+/// Refuses keys of `[project]` that look like a slip of the keyboard. Others may be of a PEP to come, which is the build
+/// backend's business, and are told.
+fn unknown_of_project(project: &Table<'_>) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for key in project.keys().filter(|key| !PROJECT.contains(key)) {
+        if nearest(key, PROJECT).is_some() {
+            return Err(project.unknown_key(key, &PROJECT));
+        }
+        notes.push(format!("project.{key} means nothing to packer"));
+    }
+    Ok(notes)
+}
+
+/// Refuses a table of `[tool]` that was most likely meant to be ours.
+fn no_other_flavor(tool: &Table<'_>) -> Result<()> {
+    match tool.keys().find(|key| strsim::jaro_winkler(&key.to_lowercase(), "flavor") > 0.9) {
+        Some(key) => Err(tool
+            .error_at(key, format!("[tool.{key}] is not packer's table"))
+            .expected("[tool.flavor]")
+            .hint("did you mean [tool.flavor]?")),
+        None => Ok(()),
+    }
 }
 
 /// Every key of `[tool.flavor]`.

@@ -154,6 +154,35 @@ fn tables_inside_are_typed_and_checked_like_the_rest() {
 }
 
 #[test]
+fn keys_of_the_project_are_checked_unless_only_the_backend_can_know_them() {
+    let with = |line: &str| format!("{PROJECT}{line}\n[tool.flavor]\nentry_point = \"a\"\n");
+    for (line, words) in [
+        ("dependancies = []", "did you mean \"dependencies\"?"),
+        ("optional_dependencies = {}", "did you mean \"optional-dependencies\"?"),
+        ("require-python = \">=3.9\"", "line 4, project.require-python"),
+        ("dynamic = [\"verison\"]", "did you mean \"version\"?"),
+        ("dependencies = \"flask\"", "a list of strings"),
+        ("scripts = [\"a:b\"]", "project.scripts is not a table"),
+        ("optional-dependencies.x = \"flask\"", "project.optional-dependencies.x"),
+        ("requires-python = 3.9", "requires-python = \"3.9\""),
+    ] {
+        let refusal = refusal(&with(line));
+        assert!(refusal.contains(words), "{line}: {refusal}");
+    }
+    let manifest = read(&with("zzz = 1\nimport-names = [\"a\"]")).unwrap();
+    assert_eq!(manifest.flavor.notes, ["project.zzz means nothing to packer"]);
+}
+
+#[test]
+fn a_table_that_is_nearly_called_like_ours_is_refused() {
+    for name in ["flavour", "flavors", "Flavor", "favor"] {
+        let refusal = refusal(&format!("{PROJECT}scripts.a = \"a:b\"\n[tool.{name}]\nentry_point = \"a\"\n"));
+        assert!(refusal.contains("did you mean [tool.flavor]?") && refusal.contains("line 5"), "{refusal}");
+    }
+    read(&format!("{PROJECT}scripts.a = \"a:b\"\n[tool.flake8]\nx = 1\n[tool.flit]\ny = 1\n")).unwrap();
+}
+
+#[test]
 fn a_version_that_is_decided_later_cannot_be_in_a_path() {
     let text = |target: &str| {
         format!(
