@@ -126,6 +126,52 @@ fn a_slot_that_would_hide_what_packer_makes_is_refused() {
 }
 
 #[test]
+fn the_package_has_the_names_and_the_counter_of_its_manifest() {
+    let lines = "package_name = \"other\"\ndescription = \"does things\"\napp_id = \"dev.example/app\"\nrelease = 7\n";
+    let Some(project) = project(lines, &[]) else { return };
+    project.pack(&[]).exits(0).prints("packed other 1.0");
+    let metadata = metadata(&project);
+    assert_eq!(metadata["package"], json!({"name": "other", "version": "1.0", "description": "does things"}));
+    let claims = &metadata["extensions"]["x-pspf-claims"];
+    assert_eq!((&claims["app_id"], &claims["release"]), (&json!("dev.example/app"), &json!(7)));
+}
+
+#[test]
+fn the_interpreter_is_the_one_that_the_manifest_names() {
+    let Some(project) = project("python = \"no/such/python\"\n", &[]) else { return };
+    // Without --python, whatever the tests are told to pack.
+    let pack = || {
+        let mut pack = common::packer();
+        pack.args(["pack", "--key-seed", "x"]).current_dir(project.directory()).finish()
+    };
+    let named = project.path("no/such/python");
+    is_refused(pack(), 110, &["no interpreter here", named.to_str().unwrap()]);
+    fs::write(project.path("pyproject.toml"), manifest("python_version = \"3.4\"\n")).unwrap();
+    is_refused(pack(), 110, &["3.4"]);
+}
+
+#[test]
+fn patterns_keep_files_of_the_project_out_and_in() {
+    let lines = "exclude = [\"*.secret\", \"notes/\", \"*.psp\"]\ninclude = [\"*.psp\", \"public.secret\"]\n";
+    let app = "import json, pathlib\n\ndef main():\n    here = pathlib.Path(__file__).parent\n    \
+               print(json.dumps(sorted(str(p.relative_to(here)) for p in here.rglob('*') if p.is_file() and p.suffix != '.pyc')))\n";
+    let files = [
+        ("my_app/__init__.py", app),
+        ("my_app/a.secret", ""),
+        ("my_app/public.secret", ""),
+        ("my_app/notes/x.txt", ""),
+        ("my_app/data/x.txt", ""),
+        ("my_app/old.psp", ""),
+        ("my_app/__pycache__/stale.py", ""),
+    ];
+    let Some(project) = PythonProject::new(&[&[("pyproject.toml", &*manifest(lines))], &files[..]].concat()) else {
+        return;
+    };
+    project.pack(&[]).exits(0);
+    assert_eq!(project.report(&[]), json!(["__init__.py", "data/x.txt", "old.psp", "public.secret"]));
+}
+
+#[test]
 fn a_source_that_is_missing_is_told_before_anything_is_built() {
     let Some(project) = project("[[tool.flavor.slots]]\nid = \"a\"\nsource = \"models/\"\n", &[("model/x", "")]) else {
         return;

@@ -183,6 +183,31 @@ fn a_table_that_is_nearly_called_like_ours_is_refused() {
 }
 
 #[test]
+fn the_documentation_has_every_key_with_a_test_that_exists() {
+    let manual = include_str!("../../../../docs/manifest.md");
+    let rows: Vec<&str> = manual.lines().filter(|line| line.starts_with("| `")).collect();
+    let inner = ["slots[]", "build.pre_build", "build.post_build", "build.dependencies", "build.manylinux"];
+    let more = ["execution.args", "execution.working_directory", "execution.runtime.env"];
+    // What strip does is tried where slots are encoded.
+    let tables = ["build", "execution", "slots", "strip"];
+    for key in KNOWN.iter().filter(|key| !tables.contains(key)).chain(&inner).chain(&more) {
+        let row =
+            rows.iter().find(|row| row.split(" | ").next().is_some_and(|first| first.contains(&format!("`{key}`"))));
+        let row = row.unwrap_or_else(|| panic!("{key} has no row in docs/manifest.md"));
+        assert!(row.contains("::") || row.ends_with("the same |"), "{key} has no test: {row}");
+    }
+    let own = include_str!("tests.rs");
+    for name in manual.split('`').filter(|word| word.contains("::") && !word.contains(' ')) {
+        let (file, test) = name.split_once("::").unwrap();
+        let text = match file {
+            "manifest" => own.to_owned(),
+            _ => std::fs::read_to_string(format!("{}/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"))).unwrap(),
+        };
+        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{name} is in docs/manifest.md, but is no test");
+    }
+}
+
+#[test]
 fn a_version_that_is_decided_later_cannot_be_in_a_path() {
     let text = |target: &str| {
         format!(
