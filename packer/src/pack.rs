@@ -233,9 +233,8 @@ pub(crate) fn plan(
                 frozen: options.frozen,
                 platform,
             };
-            let mut staged = python::stage(&request, progress)?;
-            let hooks = staged.hooks.take();
-            (python::plan(manifest, staged)?, hooks)
+            let (plan, hooks) = python::plan(manifest, python::stage(&request, progress)?)?;
+            (plan, Some(hooks))
         }
         Input::Generic(manifest) => {
             let given = [

@@ -326,6 +326,44 @@ fn hooks_have_what_the_manifest_says_they_need() {
 }
 
 #[test]
+fn projects_beside_this_one_become_parts_of_the_app() {
+    let part = |name: &str, more: &str| {
+        format!(
+            "[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n\
+             [project]\nname = \"{name}\"\nversion = \"1\"\n{more}"
+        )
+    };
+    let lines = |path: &str| {
+        let build = format!("[tool.flavor.build]\ndependencies = [\"{path}\"]\n");
+        format!(
+            "[project]\nname = \"my-app\"\nversion = \"1.0\"\n[tool.flavor]\nentry_point = \"my_app:main\"\n{build}"
+        )
+    };
+    let files = [
+        ("app/pyproject.toml", &*lines("../part")),
+        ("app/my_app.py", "def main():\n    import deeper, part\n    print(part.name, deeper.name)\n"),
+        ("part/pyproject.toml", &*part("part", "[tool.flavor.build]\ndependencies = [\"../deeper\"]\n")),
+        ("part/part/__init__.py", "name = 'part'\n"),
+        ("deeper/pyproject.toml", &*part("deeper", "[tool.flavor.build]\ndependencies = [\"../part\"]\n")),
+        ("deeper/deeper/__init__.py", "name = 'deeper'\n"),
+    ];
+    let Some(project) = PythonProject::new(&files) else { return };
+    let manifest = project.path("app/pyproject.toml");
+    let pack = || {
+        let _heavy = common::heavy();
+        common::pack(&manifest, &project.package()).finish()
+    };
+    pack().exits(0);
+    assert_eq!(project.start().finish().exits(0).stays_quiet().stdout(), "part deeper\n");
+    fs::write(&manifest, lines("../prat")).unwrap();
+    is_refused(
+        pack(),
+        109,
+        &["no Python project in this directory", "tool.flavor.build.dependencies[0]", "/app/../prat"],
+    );
+}
+
+#[test]
 fn wheels_keep_to_the_manylinux_standard() {
     let app = "def main():\n    import helper\n    print(helper.version)\n";
     let text = |standard: &str| {

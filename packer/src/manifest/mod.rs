@@ -33,7 +33,9 @@ pub(crate) use fields::nearest;
 pub use generic::{Generic, Program};
 pub(crate) use placeholders::renumber_all as renumber;
 pub use slots::SlotSpec;
-pub use types::{Build, EntryPoint, Execution, Flavor, Hook, Manifest, Manylinux, Place, Requirement, Script};
+pub use types::{
+    Build, EntryPoint, Execution, Flavor, Hook, LocalProject, Manifest, Manylinux, Place, Requirement, Script,
+};
 pub use version::{PythonVersion, Specifier};
 
 /// A manifest of any kind.

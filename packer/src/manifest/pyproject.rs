@@ -286,23 +286,25 @@ fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
     })
 }
 
-pub(super) fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
+fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {
     let Some(list) = table.strings(key)? else { return Ok(None) };
-    let requirements = list.into_iter().map(|found| {
-        let requirement = Requirement { text: found.value.to_owned(), line: table.source.line(found.at) };
-        // A line break would smuggle a second line into the file that the installer reads.
-        if requirement.name().is_empty() || found.value.contains(['\n', '\r']) {
-            return Err(table
-                .source
-                .error("this is not a dependency")
-                .line(table.source.line(found.at))
-                .field(table.field(key))
-                .expected("a name and perhaps versions: \"flask>=2.0\"")
-                .found(format!("{:?}", found.value)));
-        }
-        Ok(requirement)
-    });
-    requirements.collect::<Result<_>>().map(Some)
+    list.iter().map(|found| requirement(table, key, found)).collect::<Result<_>>().map(Some)
+}
+
+/// One item of a list of dependencies.
+pub(super) fn requirement(table: &Table<'_>, key: &str, found: &Found<&str>) -> Result<Requirement> {
+    let requirement = Requirement { text: found.value.to_owned(), line: table.source.line(found.at) };
+    // A line break would smuggle a second line into the file that the installer reads.
+    if requirement.name().is_empty() || found.value.contains(['\n', '\r']) {
+        return Err(table
+            .source
+            .error("this is not a dependency")
+            .line(requirement.line)
+            .field(table.field(key))
+            .expected("a name and perhaps versions: \"flask>=2.0\"")
+            .found(format!("{:?}", found.value)));
+    }
+    Ok(requirement)
 }
 
 fn scripts(project: &Table<'_>, key: &str) -> Result<BTreeMap<String, Script>> {

@@ -90,10 +90,28 @@ pub struct Build {
     pub pre_build: Vec<Hook>,
     /// `post_build`: commands that run on the finished package, before it is in its place.
     pub post_build: Vec<Hook>,
-    /// `dependencies`: what the hooks need.
+    /// `dependencies` that are requirements: what the hooks need.
     pub dependencies: Vec<Requirement>,
+    /// `dependencies` that are paths: projects beside this one that belong to the app.
+    pub projects: Vec<LocalProject>,
     /// `manylinux`: the standard that wheels have to keep to.
     pub manylinux: Option<Manylinux>,
+}
+
+/// A directory with a Python project in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalProject {
+    /// The directory as written: relative to the manifest's.
+    pub path: PathBuf,
+    /// Where the manifest says so.
+    pub place: Place,
+}
+
+impl LocalProject {
+    /// True for a dependency that is a path: no requirement has a slash but in its URL, and none begins with a dot.
+    pub(crate) fn is_path(text: &str) -> bool {
+        text.starts_with('.') || (text.contains('/') && !text.contains('@'))
+    }
 }
 
 /// A command of the project's own.

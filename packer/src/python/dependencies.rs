@@ -1,6 +1,6 @@
 //! The `python-environment` tree: what the project depends on, as a site directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
@@ -29,6 +29,8 @@ pub(super) struct Installer<'a> {
     pub(super) extras: &'a [String],
     /// Whether the lock decides, and nothing else may.
     pub(super) frozen: bool,
+    /// Projects beside this one that belong to the app.
+    pub(super) projects: &'a [PathBuf],
 }
 
 /// Installs `requirements` into a new directory on `shelf`, not compiled yet.
@@ -39,7 +41,7 @@ pub(super) fn install(
     progress: &dyn Progress,
 ) -> Result<TempDir> {
     let work = cache::workspace(shelf)?;
-    if !requirements.is_empty() {
+    if !requirements.is_empty() || !installer.projects.is_empty() {
         progress.stage("installing dependencies", None);
         let list = installer.stage.join("requirements.txt");
         let text: String = requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect();
@@ -141,6 +143,7 @@ impl Installer<'_> {
         } else {
             command.arg("-r").arg(list);
         }
+        command.args(self.projects);
         if let Some(standard) = self.manifest.flavor.build.manylinux {
             command.arg("--python-platform").arg(standard.of_uv(self.machine()));
         }
@@ -160,10 +163,10 @@ impl Installer<'_> {
     ) -> Result<()> {
         let executable = &self.interpreter.executable;
         let list = self.stage.join("hooks.txt");
-        let own = self.manifest.dependencies.iter().flatten();
-        let text: String =
-            requirements.iter().chain(own).map(|requirement| format!("{}\n", requirement.text)).collect();
-        tree::write(&list, text)?;
+        let lines = |requirements: &[Requirement]| -> String {
+            requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect()
+        };
+        let own = self.manifest.dependencies.as_deref();
         let failed = |output: &Output| {
             let place =
                 Error::new(Kind::Dependency, "what the hooks need cannot be installed").file(&self.manifest.path);
@@ -175,15 +178,21 @@ impl Installer<'_> {
             Some(uv) => {
                 let mut make = uv.command();
                 make.args(["venv", "--no-project", "--no-python-downloads", "--python"]).arg(executable).arg(path);
+                tree::write(&list, lines(requirements))?;
                 let mut install = uv.command();
-                install.args(["pip", "install", "--python"]).arg(path).arg("-r").arg(&list);
+                install.args(["pip", "install", "--python"]).arg(path).arg("-r").arg(&list).args(self.projects);
+                if own.is_some() {
+                    install.arg("-r").arg(&self.manifest.path);
+                }
                 [make, install]
             }
             None => {
                 let mut make = python(executable);
                 make.args(["-m", "venv"]).arg(path);
+                tree::write(&list, lines(requirements) + &lines(own.unwrap_or_default()))?;
                 let mut install = Command::new(path.join("bin/python"));
                 install.args(["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r"]).arg(&list);
+                install.args(self.projects);
                 [make, install]
             }
         };
@@ -216,7 +225,7 @@ impl Installer<'_> {
 
     fn with_pip(&self, list: &Path, into: &Path) -> Command {
         let mut command = self.pip_install(into);
-        command.arg("-r").arg(list);
+        command.arg("-r").arg(list).args(self.projects);
         if let Some(standard) = self.manifest.flavor.build.manylinux {
             // pip builds nothing for a platform that it is told.
             command.args(["--only-binary", ":all:"]);

@@ -26,6 +26,7 @@ mod extras;
 mod hooks;
 mod interpreter;
 mod libraries;
+mod local;
 mod lock;
 mod parallel;
 mod plain;
@@ -100,7 +101,7 @@ pub struct Staged {
     /// Which of them each slot of the manifest is.
     pub numbers: Vec<Option<usize>>,
     /// What runs when the package is finished.
-    pub hooks: Option<Hooks>,
+    pub hooks: Hooks,
 }
 
 /// A finished directory tree: no symbolic links, modes 0644 and 0755.
@@ -135,6 +136,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let interpreter = interpreter::select(request, &tools, progress)?;
     progress.note(&format!("Python {} {} ({})", interpreter.version, interpreter.origin, interpreter.prefix.display()));
 
+    let projects = local::projects(manifest)?;
     let installer = dependencies::Installer {
         manifest,
         interpreter: &interpreter,
@@ -143,6 +145,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         lock: lock.as_ref(),
         extras: request.extras,
         frozen: request.frozen,
+        projects: &projects,
     };
     let mut hooks = Hooks::prepare(request, &installer, progress)?;
     hooks.before(manifest, progress)?;
@@ -202,7 +205,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         entry_points,
         slots,
         numbers,
-        hooks: Some(hooks),
+        hooks,
     })
 }
 

@@ -9,24 +9,25 @@ use pspf_core::metadata::{Lifecycle, WORKENV_KEY};
 use pspf_core::placement::relative;
 
 use super::workenv::{APPLICATION, ENVIRONMENT, RUNTIME};
-use super::{Staged, Tree, Workenv, WorkenvFile};
+use super::{Hooks, Staged, Tree, Workenv, WorkenvFile};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, Execution, Manifest};
 use crate::plan::{Facts, Plan, PlannedSlot, Source};
 use crate::{slots, sources};
 
-/// Plans the package of a staged project.
-pub fn plan(manifest: &Manifest, staged: Staged) -> Result<Plan> {
+/// Plans the package of a staged project, and says what runs when it is finished.
+pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
     check_targets(manifest, &staged)?;
     let document = document(manifest, &staged)?;
-    let Staged { name, version, python, runtime, environment, application, glibc, entry_points, slots, .. } = staged;
+    let Staged { name, version, python, runtime, environment, application, glibc, entry_points, slots, hooks, .. } =
+        staged;
     let compressed = sources::archive(manifest.flavor.compression.unwrap_or(Operations::GZIP));
     let own = [
         slot(RUNTIME, runtime, "runtime", compressed),
         slot(ENVIRONMENT, environment, "payload", compressed),
         slot(APPLICATION, application, "payload", compressed),
     ];
-    Ok(Plan {
+    let plan = Plan {
         manifest: manifest.path.clone(),
         name,
         version,
@@ -37,7 +38,8 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<Plan> {
         entry_points,
         strip: manifest.flavor.strip,
         facts: Facts { python: Some(python.version.to_string()), glibc },
-    })
+    };
+    Ok((plan, hooks))
 }
 
 fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations) -> PlannedSlot {

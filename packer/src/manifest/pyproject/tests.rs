@@ -137,8 +137,8 @@ fn tables_inside_are_typed_and_checked_like_the_rest() {
         compression = "tgz"
         strip = true
         [tool.flavor.build]
-        manylinux = "2_28"
-        dependencies = ["rich"]
+        manylinux = ["manylinux2014", "manylinux_2_28"]
+        dependencies = ["rich", "../part", "./here", "x @ file:///y/z"]
         pre_build = ["pytest -q 'a b'"]
         [tool.flavor.execution]
         working_directory = "{workenv}"
@@ -149,6 +149,10 @@ fn tables_inside_are_typed_and_checked_like_the_rest() {
     assert_eq!(flavor.compression.map(|chain| chain.name()).as_deref(), Some("gzip"));
     assert!(flavor.strip);
     assert_eq!(flavor.build.manylinux.map(|standard| standard.minor), Some(28));
+    let texts: Vec<&str> = flavor.build.dependencies.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(texts, ["rich", "x @ file:///y/z"]);
+    let paths: Vec<&Path> = flavor.build.projects.iter().map(|one| one.path.as_path()).collect();
+    assert_eq!(paths, [Path::new("../part"), Path::new("./here")]);
     assert_eq!(flavor.build.pre_build[0].words, ["pytest", "-q", "a b"]);
     assert_eq!(flavor.execution.working_directory.as_deref(), Some("{workenv}"));
 }
