@@ -326,6 +326,20 @@ fn hooks_have_what_the_manifest_says_they_need() {
 }
 
 #[test]
+fn a_manifest_may_ask_for_stripped_libraries() {
+    let Some(project) = project("", &[]) else { return };
+    let size_of_runtime = || {
+        project.pack(&[]).exits(0);
+        project.report(&[]);
+        project.inspect()["slots"][0]["original_size"].as_u64().unwrap()
+    };
+    let whole = size_of_runtime();
+    fs::write(project.path("pyproject.toml"), manifest("strip = true\n")).unwrap();
+    let stripped = size_of_runtime();
+    assert!(stripped < whole, "{stripped} bytes of {whole}");
+}
+
+#[test]
 fn projects_beside_this_one_become_parts_of_the_app() {
     let part = |name: &str, more: &str| {
         format!(
