@@ -9,8 +9,11 @@ import numpy
 
 def models() -> Path:
     """The slot in a package, the project's directory in development."""
-    workenv = os.environ.get("FLAVOR_WORKENV")
-    return Path(workenv) / "models" if workenv else Path(__file__).parent / "trained_models"
+    if "PSPF_PACKAGE" not in os.environ:
+        return Path(__file__).parent / "trained_models"
+    import pspf
+
+    return pspf.slot("models")
 
 
 def predict() -> None:

@@ -33,6 +33,9 @@ pub enum Command {
     Metadata,
     /// The files of a slot: its number and a directory follow.
     Extract,
+    /// A slot on disk, wherever its package has it: its id or number follows.
+    #[cfg(feature = "all")]
+    Slot,
     /// The app, as without any command.
     Run,
 }
@@ -56,6 +59,15 @@ impl Command {
             }
         }
         Err(Error::arguments("the launcher has no such command, or it takes other arguments: ", &name))
+    }
+
+    /// True when what the package holds has to be on disk for it.
+    pub fn needs_workenv(self) -> bool {
+        #[cfg(feature = "all")]
+        if self == Self::Slot {
+            return true;
+        }
+        self == Self::Run
     }
 
     /// The answer, when it does not depend on the package.
@@ -193,26 +205,44 @@ pub const VARIABLE: &[u8] = b"FLAVOR_LAUNCHER_CLI";
 /// Its values that mean yes, in any case: those of FlavorPack's two launchers.
 const YES: &str = "1 true yes on";
 /// Each command with the number of its arguments.
-const COMMANDS: [(&str, Command, usize); 8] = [
+const COMMANDS: [(&str, Command, usize); 8 + cfg!(feature = "all") as usize] = [
     ("info", Command::Info, 0),
     ("verify", Command::Verify, 0),
     ("metadata", Command::Metadata, 0),
     ("extract", Command::Extract, 2),
+    #[cfg(feature = "all")]
+    ("slot", Command::Slot, 1),
     ("run", Command::Run, ANY),
     ("version", Command::Version, 0),
     ("help", Command::Help, ANY),
     ("--help", Command::Help, ANY),
 ];
+#[cfg(feature = "all")]
+macro_rules! help_of_slot {
+    () => {
+        "  slot SLOT         say where a slot is, and see that it is there\n"
+    };
+}
+#[cfg(not(feature = "all"))]
+macro_rules! help_of_slot {
+    () => {
+        ""
+    };
+}
 const ANY: usize = usize::MAX;
 const HEAD: &str = "signature, metadata and layout";
 const VERSION: &str = concat!("pspf-launcher ", env!("CARGO_PKG_VERSION"), " (PSPF/2025)\n");
-const HELP: &str = "\
+const HELP: &str = concat!(
+    "\
 FLAVOR_LAUNCHER_CLI=1 makes this package take a command:
   info              name, key and slots
   verify            check every byte
   metadata          the signed JSON
   extract SLOT DIR  write a slot's files
-  run ARGS          start the app
+",
+    help_of_slot!(),
+    "  run ARGS          start the app
   version           of the launcher
   help
-";
+"
+);

@@ -108,6 +108,8 @@ pub fn of_app(
     typed: &[u8],
 ) -> Environment {
     let mut env = caller;
+    #[cfg(feature = "all")]
+    let package = env.get(PACKAGE).map(<[u8]>::to_vec);
     env.keep(&|name, _| !STEERING.contains(&name));
     let runtime = &metadata.runtime_env;
     env.remove(&runtime.unset, &runtime.pass);
@@ -126,6 +128,10 @@ pub fn of_app(
     env.set(b"FLAVOR_ORIGINAL_COMMAND", typed);
     env.set(b"FLAVOR_CACHE_DIR", cache.path());
     env.set(b"PSPF_ARGV0", typed);
+    #[cfg(feature = "all")]
+    if let Some(package) = package {
+        env.set(PACKAGE, &package);
+    }
     let mut path = workenv.path().to_vec();
     path.extend_from_slice(b"/bin:");
     path.extend_from_slice(env.get(b"PATH").unwrap_or(DEFAULT_PATH));
@@ -133,8 +139,10 @@ pub fn of_app(
     env
 }
 
-/// Variables that tell the launcher what to do, and not the app.
-const STEERING: [&[u8]; 3] = [crate::cli::VARIABLE, b"PSPF_ENTRY", b"PSPF_DEV"];
+/// The variable that tells the app where its package is: an absolute path.
+pub const PACKAGE: &[u8] = b"PSPF_PACKAGE";
+/// Variables that tell the launcher what to do, and not the app; and which package it is, of an app that starts another one.
+const STEERING: [&[u8]; 4] = [crate::cli::VARIABLE, b"PSPF_ENTRY", b"PSPF_DEV", PACKAGE];
 /// Where programs are looked for when the caller has no PATH, as shells and `execvp` do it.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 

@@ -27,6 +27,8 @@ pub mod error;
 pub mod exec;
 pub mod extract;
 #[cfg(feature = "all")]
+pub mod lifecycle;
+#[cfg(feature = "all")]
 pub mod lineage;
 pub mod place;
 #[cfg(feature = "all")]
@@ -83,7 +85,10 @@ fn launch(start: Start) -> Result<()> {
     }
     let mut args = start.args;
     let typed = if args.is_empty() { Vec::new() } else { args.remove(0) };
-    let env = Environment::new(start.env);
+    #[cfg_attr(not(feature = "all"), expect(unused_mut, reason = "the small launcher adds nothing"))]
+    let mut env = Environment::new(start.env);
+    #[cfg(feature = "all")]
+    env.set(environment::PACKAGE, &sys::own_path(start.execfn.as_deref()));
     let command = cli::Command::take(&env, &mut args)?;
     if let Some(text) = command.text() {
         return sys::print(text.as_bytes());
@@ -92,7 +97,7 @@ fn launch(start: Start) -> Result<()> {
     // Never dropped: the process ends with this function, and freeing all their parts takes code.
     let package = ManuallyDrop::new(Package::open(file).map_err(ErrorKind::Open)?);
     let verified = package.verify();
-    if command != cli::Command::Run {
+    if !command.needs_workenv() {
         return cli::answer(command, &args, verified);
     }
     let verified = ManuallyDrop::new(verified.map_err(ErrorKind::Verify)?);
@@ -101,12 +106,17 @@ fn launch(start: Start) -> Result<()> {
     policy::admit(&verified, &env, &typed)?;
     #[cfg(not(feature = "all"))]
     place::refuse_policy(&env)?;
+    #[cfg(feature = "all")]
+    if command == cli::Command::Slot {
+        return lifecycle::print_slot(&verified, &args, typed, env);
+    }
     let command = prepare(&verified, typed, args, env)?;
     Err(exec::replace_process(&command))
 }
 
 /// Makes sure that everything the app needs is on disk, and says what to execute. `typed` is the name by which
-/// the user called the package, `args` are what followed it, `env` is the caller's environment.
+/// the user called the package, `args` are what followed it, `env` is the caller's environment, with the package's own path as
+/// [`environment::PACKAGE`] where the app is to know it.
 pub fn prepare<S: Source>(
     verified: &Verified<'_, S>,
     typed: Vec<u8>,
@@ -115,13 +125,25 @@ pub fn prepare<S: Source>(
 ) -> Result<Command> {
     let cache = cache::Cache::open(&env)?;
     let mut workenv = Workenv::new(verified, &cache);
-    workenv.raise_check(&env);
-    let mut command = workenv.command(&verified.metadata().command)?;
-    command.env = environment::of_app(verified.metadata(), env, &workenv, &cache, &typed);
-    workenv.prepare(verified, &cache, &command)?;
+    let mut command = prepare_workenv(verified, &cache, &mut workenv, &typed, env)?;
     command.args.append(&mut args);
     exec::add_origin(&mut command);
     // The lock says that the workenv is in use; the app inherits it.
     workenv.keep_lock()?;
+    Ok(command)
+}
+
+/// Makes sure that the workenv is whole, and says what to execute but for the caller's arguments.
+fn prepare_workenv<S: Source>(
+    verified: &Verified<'_, S>,
+    cache: &cache::Cache,
+    workenv: &mut Workenv<'_>,
+    typed: &[u8],
+    env: Environment,
+) -> Result<Command> {
+    workenv.raise_check(&env);
+    let mut command = workenv.command(&verified.metadata().command)?;
+    command.env = environment::of_app(verified.metadata(), env, workenv, cache, typed);
+    workenv.prepare(verified, cache, &command)?;
     Ok(command)
 }

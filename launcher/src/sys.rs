@@ -318,6 +318,13 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(target)
 }
 
+/// The absolute path of this process's own executable; empty where nobody tells.
+#[cfg(feature = "all")]
+pub fn own_path(execfn: Option<&[u8]>) -> Vec<u8> {
+    let told = || execfn.filter(|path| path.starts_with(b"/")).map(<[u8]>::to_vec);
+    read_link(CWD, b"/proc/self/exe").ok().or_else(told).unwrap_or_default()
+}
+
 /// A path as the kernel takes it.
 struct Terminated(Vec<u8>);
 

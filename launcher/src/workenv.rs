@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use core::mem::ManuallyDrop;
 
 use pspf_core::digest::Hasher;
-use pspf_core::metadata::{Lifecycle, Metadata, SetupCommand};
+#[cfg(feature = "all")]
+use pspf_core::metadata::Lifecycle;
+use pspf_core::metadata::{Metadata, SetupCommand};
 use pspf_core::placement::{Placement, relative};
 use pspf_core::text::{concat, has, pieces};
 use pspf_core::{Digest, Source, Verified};
@@ -22,6 +24,8 @@ use crate::error::{Error, ErrorKind, Result, shown};
 #[cfg(not(feature = "std"))]
 use crate::exec;
 use crate::exec::Command;
+#[cfg(feature = "all")]
+use crate::lifecycle;
 use crate::seal::{self, Seal};
 use crate::store::{self, CONTENT, Check, Shared};
 use crate::sys::{self, Dir};
@@ -87,6 +91,12 @@ impl<'m> Workenv<'m> {
             store::sweep(&cache.envs, &self.name)?;
             return self.build(verified, cache, &plan, &command.env);
         }
+    }
+
+    /// How closely slots are looked at, at least.
+    #[cfg(feature = "all")]
+    pub(crate) fn check(&self) -> Check {
+        self.check
     }
 
     /// The directory's path: what `{workenv}` stands for.
@@ -250,7 +260,7 @@ impl<'m> Workenv<'m> {
             let root = dir.walk(root, true)?;
             store::write(verified, *index, placement, &root, store::file_name(target), None)?;
         }
-        for slot in &plan.shared {
+        for slot in plan.linked() {
             let path = &slot.path;
             let mut target = String::from("../../");
             for _ in 1..pieces(path, b'/').count() {
@@ -316,7 +326,10 @@ impl<'m> Workenv<'m> {
         for (i, path) in plan.sealed.iter().enumerate() {
             let mut stat = dir.stat_target(path.as_bytes());
             // The files that links lead to are for the seals of slots, but for those that start the app.
-            if i < plan.written && stat.as_ref().is_ok_and(|stat| stat.kind == FileType::RegularFile) {
+            let is_link = stat.as_ref().is_ok_and(|stat| stat.kind == FileType::RegularFile);
+            #[cfg(feature = "all")]
+            let is_link = is_link || plan.lazy.iter().any(|slot| slot.path == *path);
+            if i < plan.written && is_link {
                 stat = dir.stat(path.as_bytes());
             }
             match stat {
@@ -361,6 +374,9 @@ enum State {
 struct Plan {
     /// Slots in the store.
     shared: Vec<Shared>,
+    /// Slots that will be in the store when somebody asks for them.
+    #[cfg(feature = "all")]
+    lazy: Vec<Shared>,
     /// Slots in the workenv.
     private: Vec<(u32, Placement)>,
     /// What every start looks at: first the files and links that are written, links to slots among them, then the
@@ -386,9 +402,14 @@ impl Plan {
         for (index, (slot, placement)) in (0_u32..).zip(metadata.slots.iter().zip(verified.placements())) {
             check_path(&slot.target)?;
             match Shared::of(verified, index, &placement) {
-                Some(slot) => {
-                    plan.sealed.push(slot.path.clone());
-                    plan.shared.push(slot);
+                Some(shared) => {
+                    plan.sealed.push(shared.path.clone());
+                    #[cfg(feature = "all")]
+                    if slot.lifecycle == Lifecycle::Lazy {
+                        plan.lazy.push(shared);
+                        continue;
+                    }
+                    plan.shared.push(shared);
                 }
                 None => plan.private.push((index, placement)),
             }
@@ -410,12 +431,20 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Slots that the workenv has links to.
+    #[cfg(feature = "all")]
+    fn linked(&self) -> impl Iterator<Item = &Shared> {
+        self.shared.iter().chain(&self.lazy)
+    }
+
+    /// Slots that the workenv has links to.
+    #[cfg(not(feature = "all"))]
+    fn linked(&self) -> &[Shared] {
+        &self.shared
+    }
+
     /// The files below the workenv that the command line names.
     fn seal_command(&mut self, metadata: &Metadata) {
-        let lazy = |path: &str| {
-            let mut slots = metadata.slots.iter();
-            slots.any(|slot| slot.lifecycle == Lifecycle::Lazy && relative(&slot.target) == path)
-        };
         for (i, word) in text::words(&metadata.command).unwrap_or_default().iter().enumerate() {
             let path = match word.strip_prefix("{workenv}/") {
                 Some(path) => path.into(),
@@ -423,7 +452,8 @@ impl Plan {
                 None if i == 0 && !has(word, b'/') => concat(&["bin/", word]),
                 None => continue,
             };
-            if lazy(&path) {
+            #[cfg(feature = "all")]
+            if !lifecycle::stays_as_signed(metadata, &path) {
                 continue;
             }
             // Through a link of the workenv's own as well.

@@ -130,13 +130,14 @@ impl Plan {
 }
 
 impl PlannedSlot {
-    /// The small launcher reads what packer writes: gzip with a chunk table, sorted archives. A slot that is never unpacked
-    /// asks for nothing.
+    /// The small launcher reads what packer writes: gzip with a chunk table, sorted archives; and extracts everything at the first
+    /// start. A slot that is never unpacked asks for nothing.
     fn needs_all(&self) -> bool {
         let others = matches!(self.source, Source::Encoded { .. });
         let codec = |step| !matches!(step, Operation::Tar | Operation::Gzip);
         let codecs = self.operations.steps().unwrap_or_default().into_iter().any(codec);
-        self.lifecycle != Lifecycle::Attestation && (others || codecs)
+        let later = matches!(self.lifecycle, Lifecycle::Lazy);
+        self.lifecycle != Lifecycle::Attestation && (others || codecs || later)
     }
 
     fn as_placed(&self) -> placement::Slot<'_> {

@@ -44,7 +44,9 @@ pub fn forbidden(file: &PackageFile, violations: &[Violation]) -> Option<Error> 
 fn prepare(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Result<launcher::exec::Command> {
     let verified = file.verify_whole()?;
     admit(file, &verified, progress)?;
-    let env = places::environment();
+    let mut env = places::environment();
+    let package = std::path::absolute(file.path()).unwrap_or_else(|_| file.path().to_path_buf());
+    env.set(launcher::environment::PACKAGE, package.as_os_str().as_bytes());
     let typed = file.path().as_os_str().as_bytes().to_vec();
     let args = args.into_iter().map(OsString::into_vec).collect();
     launcher::prepare(&verified, typed, args, env).map_err(|error| of_launcher(&error).file(file.path()))

@@ -210,7 +210,7 @@ pub(crate) fn not_acted_on(has_policy: bool, slots: &[SlotSpec]) -> Vec<String> 
         notes.push("policy goes into the package, but this version's launcher does not act on it".to_owned());
     }
     for slot in slots {
-        if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager) {
+        if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager | Lifecycle::Lazy) {
             notes.push(format!(
                 "slot {} has the lifecycle {}, but this version's launcher extracts it once, as runtime",
                 slot.id,

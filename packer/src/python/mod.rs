@@ -41,6 +41,8 @@ mod workenv;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use pspf_core::metadata::Lifecycle;
+
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement, Script};
 use crate::plan::PlannedSlot;
@@ -192,10 +194,18 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     hooks.set_version(&project.version);
     let entry_points =
         scripts.iter().chain([&command]).map(|script| (script.name.clone(), script.entry_point.to_string())).collect();
+    let mut workenv = workenv::lay_out(&interpreter, &command, &scripts, &data);
+    if slots.iter().any(|slot| slot.lifecycle == Lifecycle::Lazy) {
+        let sites = [&project.site, &environment.path];
+        match sites.iter().any(|site| site.join("pspf").exists() || site.join("pspf.py").exists()) {
+            false => workenv.add_slots_module(&interpreter),
+            true => progress.note("the project has a module pspf of its own, so packer adds none"),
+        }
+    }
     Ok(Staged {
         name: manifest.package_name().to_owned(),
         version: project.version,
-        workenv: workenv::lay_out(&interpreter, &command, &scripts, &data),
+        workenv,
         python: interpreter,
         runtime,
         environment,

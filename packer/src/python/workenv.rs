@@ -128,6 +128,14 @@ impl Layout {
     }
 }
 
+impl Workenv {
+    /// Adds the module `pspf`, by which the app asks for its slots.
+    pub(super) fn add_slots_module(&mut self, interpreter: &Interpreter) {
+        let path = format!("{{workenv}}/lib/{}/site-packages/pspf.py", interpreter.name);
+        self.files.push(WorkenvFile { path, content: SLOTS.to_owned(), mode: 0o644 });
+    }
+}
+
 fn pyvenv_cfg(interpreter: &Interpreter) -> String {
     format!(
         "home = {{workenv}}/{RUNTIME}/bin\ninclude-system-site-packages = false\nversion = {}\n",
@@ -158,6 +166,7 @@ fn python_string(path: &Path) -> String {
 }
 
 const CERTIFICATES: &str = include_str!("scripts/certificates.py");
+const SLOTS: &str = include_str!("scripts/slots.py");
 
 /// Everything that tells Python where code comes from, and what would make it another environment.
 const UNSET: [&str; 3] = ["PYTHON*", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"];

@@ -1,0 +1,205 @@
+//! When a slot is on disk, as an app sees it.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use common::{App, Finish as _, Finished, PythonProject};
+
+/// An app that does what its arguments say, in its workenv, and fails where that fails.
+const RUN: &str = "#!/bin/sh\ncd \"$FLAVOR_WORKENV\" || exit 1\neval \"$*\"\n";
+
+/// A manifest of that app and these further lines.
+fn manifest(more: &str) -> String {
+    format!(
+        "[execution]\ncommand = \"{{workenv}}/app/bin/run\"\n[[slots]]\nid = \"app\"\nsource = \"app\"\n\
+         {more}"
+    )
+}
+
+/// A slot of this lifecycle from the directory of its name.
+fn slot(id: &str, lifecycle: &str) -> String {
+    format!("[[slots]]\nid = \"{id}\"\nsource = \"{id}\"\nlifecycle = \"{lifecycle}\"\n")
+}
+
+/// What the app prints of this script.
+#[track_caller]
+fn told(app: &App, script: &str) -> String {
+    app.start().arg(script).finish().exits(0).stays_quiet().stdout()
+}
+
+/// What an app asks its package for, in a script.
+const ASK: &str = "FLAVOR_LAUNCHER_CLI=1 \"$PSPF_PACKAGE\" slot";
+
+fn lazy() -> App {
+    let files = [("app/bin/run", RUN), ("models/deep/weights", "heavy"), ("models/words", "light")];
+    App::new(&files, &manifest(&slot("models", "lazy")))
+}
+
+/// Where the store has the slot whose content has this file.
+fn in_store(app: &App, file: &str) -> Option<PathBuf> {
+    let slots = common::slots(&app.cache()).into_iter().map(|name| app.cache().join("v1/slots").join(name));
+    slots.into_iter().find(|slot| slot.join("content").join(file).exists())
+}
+
+#[test]
+fn a_lazy_slot_is_not_on_disk_until_the_app_asks_for_it() {
+    let app = lazy();
+    for _ in 0..2 {
+        told(&app, "test -L models && test ! -e models");
+        assert_eq!(in_store(&app, "words"), None);
+    }
+    let workenv = common::env_of(&app.cache());
+    let asked = told(&app, &format!("{ASK} models; cat models/deep/weights"));
+    assert_eq!(asked, format!("{}/models\nheavy", workenv.display()));
+    let stored = fs::metadata(in_store(&app, "words").unwrap()).unwrap().ino();
+    assert_eq!(told(&app, "cat models/words"), "light", "it is there for the next start, too");
+    told(&app, &format!("{ASK} models"));
+    assert_eq!(fs::metadata(in_store(&app, "words").unwrap()).unwrap().ino(), stored, "it was not extracted again");
+    assert_eq!(common::env_of(&app.cache()), workenv);
+}
+
+#[test]
+fn a_start_does_not_look_at_a_lazy_slot_and_who_asks_gets_it_whole() {
+    let app = lazy();
+    app.cli(&["slot", "models"]).exits(0).stays_quiet();
+    let words = in_store(&app, "words").unwrap().join("content/words");
+    fs::remove_file(&words).unwrap();
+    told(&app, "test ! -e models/words");
+    assert_eq!(told(&app, &format!("{ASK} models > /dev/null; cat models/words")), "light");
+}
+
+#[test]
+fn a_slot_is_asked_for_by_id_or_by_number_whatever_its_lifecycle() {
+    let app = lazy();
+    let first = app.cli(&["slot", "1"]).exits(0).stays_quiet().stdout();
+    let workenv = common::env_of(&app.cache());
+    assert_eq!(first, format!("{}/models\n", workenv.display()));
+    assert_eq!(fs::read_to_string(workenv.join("models/words")).unwrap(), "light");
+    assert_eq!(app.cli(&["slot", "app"]).exits(0).stdout(), format!("{}/app\n", workenv.display()));
+    for unknown in ["model", "2", "-1", ""] {
+        app.cli(&["slot", unknown]).exits(105).prints_nothing().says("no slot with the id or number").says("\n  try: ");
+    }
+    app.cli(&["slot"]).exits(105).says("slot");
+    app.cli(&["help"]).exits(0).prints("slot SLOT");
+}
+
+#[test]
+fn of_many_that_ask_at_once_one_extracts() {
+    let app = lazy();
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let mut ask = app.start();
+            ask.args(["slot", "models"]).env("FLAVOR_LAUNCHER_CLI", "1");
+            ask.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let answers: Vec<_> =
+        asking.into_iter().map(|asking| Finished::new("slot models", asking.wait_with_output().unwrap())).collect();
+    let path = format!("{}/models\n", common::env_of(&app.cache()).display());
+    for answer in answers {
+        assert_eq!(answer.exits(0).stays_quiet().stdout(), path);
+    }
+    assert_eq!(common::slots(&app.cache()).len(), 2);
+    assert_eq!(common::leftovers(&app.cache()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_app_whose_package_was_replaced_is_told_to_restart() {
+    let (app, other) =
+        (lazy(), App::new(&[("app/bin/run", RUN), ("models/words", "other")], &manifest(&slot("models", "lazy"))));
+    let script = format!("mv '{}' \"$PSPF_PACKAGE\"; {ASK} models", other.package().display());
+    let refused = app.start().arg(script).finish().exits(109).prints_nothing();
+    refused.says("not the package that started this app").says("restart the app");
+    assert_eq!(in_store(&app, "words"), None, "nothing of the new one is there");
+    assert_eq!(told(&app, &format!("{ASK} models > /dev/null; cat models/words")), "other");
+}
+
+#[test]
+fn the_app_knows_its_package_however_it_was_started() {
+    let app = lazy();
+    let path = format!("{}\n", app.package().display());
+    assert_eq!(told(&app, "echo \"$PSPF_PACKAGE\""), path);
+    let mut relative = app.start_of(Path::new("./app.psp"));
+    relative.current_dir(&app.scratch).env("PSPF_PACKAGE", "/elsewhere").arg("echo \"$PSPF_PACKAGE\"");
+    assert_eq!(relative.finish().exits(0).stdout(), path);
+    let mut run = common::packer();
+    run.args(["run", "app.psp", "echo \"$PSPF_PACKAGE\""]).current_dir(&app.scratch);
+    assert_eq!(run.env("PSPF_CACHE_DIR", app.cache()).finish().exits(0).stdout(), path);
+}
+
+#[test]
+fn cleaning_up_takes_a_lazy_slot_for_one_that_its_workenv_uses() {
+    let app = lazy();
+    let clean = |command: &[&str]| {
+        let mut clean = common::packer();
+        clean.arg("workenv").args(command).env("PSPF_CACHE_DIR", app.cache()).finish().exits(0)
+    };
+    app.cli(&["slot", "models"]).exits(0);
+    clean(&["gc"]).prints("removed 0 workenvs and 0 slots");
+    assert!(in_store(&app, "words").is_some());
+    clean(&["gc", "--older-than", "0"]);
+    assert_eq!(in_store(&app, "words"), None);
+    app.cli(&["slot", "models"]).exits(0);
+    assert!(in_store(&app, "words").is_some());
+}
+
+#[test]
+fn a_lazy_slot_that_merges_with_something_is_there_from_the_first_start_on() {
+    let more = slot("models", "lazy")
+        + "[[setup_commands]]\ntype = \"write_file\"\npath = \"models/more\"\ncontent = \"more\"\n";
+    let files = [("app/bin/run", RUN), ("models/words", "light")];
+    let app = App::new(&files, &manifest(&more));
+    assert_eq!(told(&app, "cat models/*"), "morelight");
+    app.cli(&["slot", "models"]).exits(0).prints("/models\n");
+}
+
+const PYTHON: &str = r#"
+import concurrent.futures as futures
+import os
+import shutil
+import sys
+
+def main():
+    link = os.path.join(sys.prefix, "models")
+    assert not os.path.exists(link), "it is there before it is asked for"
+    import pspf
+    os.environ["HOME"] = "/nowhere"
+    with futures.ThreadPoolExecutor(8) as threads:
+        paths = set(threads.map(pspf.slot, ["models"] * 8))
+    with futures.ProcessPoolExecutor(2) as processes:
+        paths.update(processes.map(pspf.slot, ["models"] * 2))
+    (path,) = paths
+    assert str(path) == link, path
+    print((path / "words").read_text(), path == pspf.slot(3))
+    for name in ["nothing", "models\0"]:
+        try:
+            pspf.slot(name)
+        except (pspf.SlotError, ValueError) as error:
+            print(type(error).__name__, "no slot with the id or number nothing" in str(error))
+    os.environ["PSPF_PACKAGE"] = shutil.move(os.environ["PSPF_PACKAGE"], os.environ["PSPF_PACKAGE"] + ".moved")
+    print(pspf.slot("models") == path, pspf.slot("python-runtime").name)
+    os.environ["PSPF_PACKAGE"] = "/nowhere/app.psp"
+    try:
+        pspf.slot("python-environment")
+    except pspf.SlotError as error:
+        print(error)
+"#;
+
+#[test]
+fn a_python_app_asks_for_its_slots_by_the_module_pspf() {
+    let manifest = "[project]\nname = \"app\"\nversion = \"1\"\n[project.scripts]\napp = \"app:main\"\n\
+                    [[tool.flavor.slots]]\nid = \"models\"\nsource = \"models\"\nlifecycle = \"lazy\"\n";
+    let files = [("pyproject.toml", manifest), ("app.py", PYTHON), ("models/words", "light")];
+    let Some(project) = PythonProject::new(&files) else { return };
+    project.pack(&[]).exits(0);
+    let output = project.start().env("PSPF_CACHE_DIR", project.scratch.join("cache")).finish().exits(0).stays_quiet();
+    let expected = "light True\nSlotError True\nValueError False\nTrue python-runtime\n\
+                    cannot ask the package for slot 'python-environment': [Errno 2] No such file or directory: '/nowhere/app.psp'\n";
+    assert_eq!(output.stdout(), expected);
+}
