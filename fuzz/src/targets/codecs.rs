@@ -1,5 +1,7 @@
 //! The decoders, each against the library that most people read its format with.
 
+use std::io::Write as _;
+
 use flate2::Crc;
 use flate2::bufread::{DeflateDecoder, GzDecoder};
 use pspf_core::claims::Chunks;
@@ -176,10 +178,8 @@ fn with_xz_checksums(stream: &[u8]) -> Vec<u8> {
 pub(super) fn zstd(input: &[u8]) -> bool {
     let ours = undo_in_both_windows(Operation::Zstd, &input);
     // ruzstd takes some blocks that no encoder writes, such as four streams of literals of uneven lengths, which libzstd
-    // refuses or reads otherwise. The checksum of a frame, where there is one, leaves one reading.
-    let has_checksum = input.get(4).is_some_and(|flags| flags & 4 != 0);
+    // refuses. That it reads others, the checksum of a frame excludes.
     if let Drained::All(content) = &ours
-        && has_checksum
         && let Ok(mut libzstd) = ::zstd::stream::read::Decoder::with_buffer(input).map(|decoder| decoder.single_frame())
     {
         let (theirs, ended) = read_up_to_cap(&mut libzstd);
@@ -189,7 +189,10 @@ pub(super) fn zstd(input: &[u8]) -> bool {
     // What libzstd writes comes back.
     let mut parameters = Cursor(input);
     let level = i32::from(parameters.u8() % 20);
-    let frame = ::zstd::stream::encode_all(parameters.0, level).expect("memory takes everything");
+    let mut encoder = ::zstd::Encoder::new(Vec::new(), level).expect("a level of zstd's");
+    let written = encoder.include_checksum(true).and_then(|()| encoder.write_all(parameters.0));
+    let frame = written.and_then(|()| encoder.finish());
+    let frame = frame.expect("memory takes everything");
     let back = undo_in_both_windows(Operation::Zstd, &frame.as_slice());
     assert!(
         parameters.0.len() > CAP || back == Drained::All(parameters.0.to_vec()),

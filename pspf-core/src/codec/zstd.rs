@@ -13,7 +13,7 @@ use super::Stage;
 use super::decoded::{Decoded, Decoder, Input};
 use crate::error::{Error, ErrorKind, Part, Result};
 
-/// Undoes zstd: exactly one frame without a dictionary, its checksum and size compared where it has them, nothing
+/// Undoes zstd: exactly one frame with a checksum and without a dictionary, its size compared where it says one, nothing
 /// after it. `window` is how far back it may look, in bytes.
 pub(super) fn open<'a>(inner: Box<dyn Stage + 'a>, part: Part, window: u64) -> Box<dyn Stage + 'a> {
     let mut frame = FrameDecoder::new();
@@ -56,7 +56,7 @@ impl Decoder for Zstd {
             return Ok(false);
         }
         let expected = self.frame.get_checksum_from_data();
-        if expected.is_some() && expected != self.frame.get_calculated_checksum() {
+        if expected.is_none() || expected != self.frame.get_calculated_checksum() {
             return Err(input.malformed("the checksum of the zstd frame", "another one"));
         }
         if self.size.is_some_and(|size| size != self.given) {
@@ -98,6 +98,10 @@ impl Zstd {
         };
         if window > self.window {
             return Err(Error::too_large("the window of a zstd frame", self.window, window));
+        }
+        // What no encoder writes, `ruzstd` and libzstd may read as different contents: the checksum is of one.
+        if flags & CHECKSUM == 0 {
+            return Err(input.malformed("a zstd frame with a checksum", "one without"));
         }
         self.frame.reset(&header[..end]).map_err(|_| input.malformed("a zstd frame", "another header"))
     }
@@ -147,3 +151,4 @@ const HEADER: usize = 4 + 1 + 1 + 4 + 8;
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 const SINGLE_SEGMENT: u8 = 1 << 5;
 const RESERVED: u8 = 1 << 3;
+const CHECKSUM: u8 = 1 << 2;
