@@ -126,6 +126,8 @@ pub fn prepare<S: Source>(
     let cache = cache::Cache::open(&env)?;
     let mut workenv = Workenv::new(verified, &cache);
     let mut command = prepare_workenv(verified, &cache, &mut workenv, &typed, env)?;
+    #[cfg(feature = "all")]
+    lifecycle::refresh(verified, &cache, &workenv)?;
     command.args.append(&mut args);
     exec::add_origin(&mut command);
     // The lock says that the workenv is in use; the app inherits it.

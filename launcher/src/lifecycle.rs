@@ -2,16 +2,18 @@
 
 use alloc::vec::Vec;
 
+use pspf_core::claims::Found;
 use pspf_core::metadata::{Lifecycle, Metadata};
 use pspf_core::number;
-use pspf_core::placement::{Placement, relative};
+use pspf_core::placement::{self, Placement, relative};
 use pspf_core::{Source, Verified};
+use rustix::io::Errno;
 
 use crate::cache::Cache;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::store::{Check, Shared};
-use crate::sys;
+use crate::store::{self, Check, Lock, Shared};
+use crate::sys::{self, Dir};
 use crate::workenv::Workenv;
 
 /// Makes sure that a slot is on disk, below a workenv that is prepared, and prints where. `args` is its id or its number, `typed`
@@ -49,9 +51,81 @@ pub fn print_slot<S: Source>(
     sys::print(&path)
 }
 
+/// Extracts the slots anew that every start finds as they were packed. What was there is moved away first: another start of the
+/// app may have changed it, or still use it.
+pub fn refresh<S: Source>(verified: &Verified<'_, S>, cache: &Cache, workenv: &Workenv<'_>) -> Result<()> {
+    let metadata = verified.metadata();
+    let fresh = alone(metadata, Lifecycle::Startup, true);
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let _lock = Lock::exclusive(&cache.envs, workenv.name())?;
+    store::sweep(&cache.envs, workenv.name())?;
+    let dir = cache.envs.open_dir(workenv.name().as_bytes())?;
+    for (index, target) in fresh {
+        let (temporary, beside) = store::temporary_dir(&cache.envs, workenv.name())?;
+        let replaced = replace(verified, index, target, &beside, &dir);
+        store::delete(&cache.envs, &temporary);
+        replaced?;
+    }
+    Ok(())
+}
+
+/// Extracts a slot into the directory `beside`, and exchanges it for what is at `target` in `dir`.
+fn replace<S: Source>(verified: &Verified<'_, S>, index: u32, target: &str, beside: &Dir, dir: &Dir) -> Result<()> {
+    let (parent, name) = sys::split(target);
+    let new = beside.create_dir(b"new", 0o755)?;
+    store::write(verified, index, &Placement::Private(target.into()), &new, name, None)?;
+    let parent = dir.walk(parent, true)?;
+    match parent.rename_to(name.as_bytes(), beside, b"old") {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(parent.failed("cannot move away", name.as_bytes(), errno)),
+    }
+    let is_archive = verified.metadata().slots.get(index as usize).is_some_and(|slot| slot.operations.is_archive());
+    let moved = match is_archive {
+        true => beside.rename_to(b"new", &parent, name.as_bytes()),
+        false => new.rename_to(name.as_bytes(), &parent, name.as_bytes()),
+    };
+    parent.told("cannot publish", name.as_bytes(), moved)
+}
+
+/// Removes the slots that are there for setup commands only.
+pub fn remove_initial(metadata: &Metadata, dir: &Dir) -> Result<()> {
+    for (_, target) in alone(metadata, Lifecycle::Init, false) {
+        let (parent, name) = sys::split(target);
+        // A setup command may have removed more than that.
+        if let Some(parent) = store::present(dir.walk(parent, false))? {
+            parent.remove(name.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Number and target of the slots of this lifecycle that share their targets with nothing: with no other slot, and where
+/// `written` says so with nothing that is written into the workenv. Of packages without claims there are none.
+fn alone(metadata: &Metadata, lifecycle: Lifecycle, written: bool) -> Vec<(u32, &str)> {
+    let mut found = Vec::new();
+    if !metadata.slots.iter().any(|slot| slot.lifecycle == lifecycle) || !matches!(metadata.claims, Found::V1(_)) {
+        return found;
+    }
+    let mut slots = Vec::new();
+    for slot in &metadata.slots {
+        let is_archive = slot.operations.is_archive();
+        slots.push(placement::Slot { target: &slot.target, lifecycle: Lifecycle::Runtime, is_archive });
+    }
+    let paths: Vec<&str> = if written { metadata.written_paths().collect() } else { Vec::new() };
+    for ((index, placement), slot) in (0..).zip(placement::among(&slots, &paths)).zip(&metadata.slots) {
+        if slot.lifecycle == lifecycle && matches!(placement, Placement::Shared(_)) {
+            found.push((index, relative(&slot.target)));
+        }
+    }
+    found
+}
+
 /// True unless this path below the workenv is in a slot that changes, comes or goes: then no seal can say how it has to be.
 pub fn stays_as_signed(metadata: &Metadata, path: &str) -> bool {
-    let mut slots = metadata.slots.iter().filter(|slot| slot.lifecycle == Lifecycle::Lazy);
+    let changes = |lifecycle| matches!(lifecycle, Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup);
+    let mut slots = metadata.slots.iter().filter(|slot| changes(slot.lifecycle));
     slots.all(|slot| match path.strip_prefix(relative(&slot.target)) {
         Some(rest) => !rest.is_empty() && !rest.starts_with('/'),
         None => true,

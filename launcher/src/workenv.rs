@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(not(feature = "all"))]
 use core::mem::ManuallyDrop;
 
 use pspf_core::digest::Hasher;
@@ -73,8 +74,12 @@ impl<'m> Workenv<'m> {
             if lock.is_none() {
                 self.check_programs_may_run(cache, &command.program)?;
                 let own = store::Lock::exclusive(&cache.envs, &self.name)?;
-                // Never dropped: the start itself releases both, and letting them go on every way out takes code.
-                lock = Some(ManuallyDrop::new((own, store::Lock::of_store(&cache.envs)?)));
+                let locks = (own, store::Lock::of_store(&cache.envs)?);
+                // Never dropped where nothing else is to be locked: the start itself releases both, and letting them go on every
+                // way out takes code.
+                #[cfg(not(feature = "all"))]
+                let locks = ManuallyDrop::new(locks);
+                lock = Some(locks);
                 continue;
             }
             #[cfg(not(feature = "std"))]
@@ -91,6 +96,12 @@ impl<'m> Workenv<'m> {
             store::sweep(&cache.envs, &self.name)?;
             return self.build(verified, cache, &plan, &command.env);
         }
+    }
+
+    /// Its name in the cache.
+    #[cfg(feature = "all")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// How closely slots are looked at, at least.
@@ -317,6 +328,8 @@ impl<'m> Workenv<'m> {
                 }
             }
         }
+        #[cfg(feature = "all")]
+        lifecycle::remove_initial(self.metadata, dir)?;
         self.seal(plan, dir)
     }
 
@@ -416,6 +429,8 @@ impl Plan {
         }
         for command in &metadata.setup {
             match command {
+                #[cfg(feature = "all")]
+                SetupCommand::WriteFile { path, .. } if !lifecycle::stays_as_signed(metadata, relative(path)) => {}
                 SetupCommand::WriteFile { path, .. } => plan.sealed.push(relative(path).into()),
                 SetupCommand::Chmod { .. } => {}
                 SetupCommand::Execute { .. } | SetupCommand::EnumerateAndExecute { .. } => plan.runs_programs = true,

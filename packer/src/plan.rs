@@ -136,7 +136,7 @@ impl PlannedSlot {
         let others = matches!(self.source, Source::Encoded { .. });
         let codec = |step| !matches!(step, Operation::Tar | Operation::Gzip);
         let codecs = self.operations.steps().unwrap_or_default().into_iter().any(codec);
-        let later = matches!(self.lifecycle, Lifecycle::Lazy);
+        let later = matches!(self.lifecycle, Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup);
         self.lifecycle != Lifecycle::Attestation && (others || codecs || later)
     }
 

@@ -210,7 +210,15 @@ pub(crate) fn not_acted_on(has_policy: bool, slots: &[SlotSpec]) -> Vec<String> 
         notes.push("policy goes into the package, but this version's launcher does not act on it".to_owned());
     }
     for slot in slots {
-        if !matches!(slot.lifecycle, Lifecycle::Runtime | Lifecycle::Cache | Lifecycle::Eager | Lifecycle::Lazy) {
+        let done = [
+            Lifecycle::Runtime,
+            Lifecycle::Cache,
+            Lifecycle::Eager,
+            Lifecycle::Lazy,
+            Lifecycle::Init,
+            Lifecycle::Startup,
+        ];
+        if !done.contains(&slot.lifecycle) {
             notes.push(format!(
                 "slot {} has the lifecycle {}, but this version's launcher extracts it once, as runtime",
                 slot.id,

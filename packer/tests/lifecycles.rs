@@ -159,6 +159,74 @@ fn a_lazy_slot_that_merges_with_something_is_there_from_the_first_start_on() {
     app.cli(&["slot", "models"]).exits(0).prints("/models\n");
 }
 
+#[test]
+fn a_startup_slot_is_fresh_at_every_start() {
+    let file = "[[slots]]\nid = \"port\"\nsource = \"port\"\ntarget = \"etc/port\"\nlifecycle = \"startup\"\n";
+    let files = [("app/bin/run", RUN), ("state/deep/count", "0"), ("port", "80")];
+    let app = App::new(&files, &manifest(&(slot("state", "startup") + file)));
+    let script = "cat state/deep/count etc/port; ls state; echo 1 > state/deep/count; echo 1 > state/more; echo 1 > etc/port; touch kept";
+    let first = told(&app, script);
+    assert_eq!(first, "080deep\n");
+    let workenv = common::env_of(&app.cache());
+    assert_eq!(told(&app, script), first);
+    app.cli(&["slot", "state"]).exits(0).stays_quiet();
+    assert_eq!(told(&app, "rm -r state etc/port; echo"), "\n", "who asks where it is changes nothing in it");
+    assert_eq!(told(&app, script), first);
+    assert_eq!(common::env_of(&app.cache()), workenv);
+    assert!(workenv.join("kept").exists(), "nothing else was made anew");
+    assert_eq!(common::leftovers(&app.cache()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn asking_for_a_startup_slot_leaves_it_as_the_app_has_it() {
+    let app = App::new(&[("app/bin/run", RUN), ("state/count", "0")], &manifest(&slot("state", "startup")));
+    assert_eq!(told(&app, &format!("echo 1 > state/count; {ASK} state > /dev/null; cat state/count")), "1\n");
+}
+
+#[test]
+fn many_starts_at_once_find_a_startup_slot_whole() {
+    let app = App::new(&[("app/bin/run", RUN), ("state/count", "0")], &manifest(&slot("state", "startup")));
+    told(&app, "true");
+    let starting: Vec<_> = (0..16)
+        .map(|_| {
+            app.start().arg("true").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for start in starting {
+        Finished::new("a start", start.wait_with_output().unwrap()).exits(0).stays_quiet();
+    }
+    assert_eq!(fs::read_to_string(common::env_of(&app.cache()).join("state/count")).unwrap(), "0");
+    assert_eq!(common::leftovers(&app.cache()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_init_slot_is_there_for_setup_commands_and_gone_when_the_app_runs() {
+    let setup = "[[setup_commands]]\ntype = \"chmod\"\npath = \"tools/run\"\nmode = \"0755\"\n\
+                 [[setup_commands]]\ntype = \"write_file\"\npath = \"tools/words\"\ncontent = \"of {package_name}\"\n\
+                 [[setup_commands]]\ntype = \"execute\"\ncommand = \"{workenv}/tools/run\"\n";
+    let files = [("app/bin/run", RUN), ("tools/run", "#!/bin/sh\ncat tools/words > made\n")];
+    let app = App::new(&files, &manifest(&(slot("tools", "init") + setup)));
+    assert_eq!(
+        told(&app, "cat made; ls -d tools 2>&1 || true"),
+        "of appls: cannot access 'tools': No such file or directory\n"
+    );
+    let workenv = common::env_of(&app.cache());
+    let seal = fs::metadata(workenv.join(".seal")).unwrap().ino();
+    assert_eq!(told(&app, "cat made; test ! -e tools"), "of app");
+    assert_eq!(fs::metadata(workenv.join(".seal")).unwrap().ino(), seal, "the second start finds the workenv whole");
+}
+
+#[test]
+fn an_init_slot_goes_without_setup_commands_too_unless_another_slot_is_in_it() {
+    let files = [("app/bin/run", RUN), ("tools/a", "a"), ("more/b", "b")];
+    let app = App::new(&files, &manifest(&slot("tools", "init")));
+    told(&app, "test ! -e tools");
+    told(&app, "test ! -e tools");
+    let inside = "[[slots]]\nid = \"more\"\nsource = \"more\"\ntarget = \"tools/more\"\n";
+    let app = App::new(&files, &manifest(&(slot("tools", "init") + inside)));
+    assert_eq!(told(&app, "cat tools/a tools/more/b"), "ab");
+}
+
 const PYTHON: &str = r#"
 import concurrent.futures as futures
 import os
