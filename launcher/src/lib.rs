@@ -144,6 +144,8 @@ fn prepare_workenv<S: Source>(
     env: Environment,
 ) -> Result<Command> {
     workenv.raise_check(&env);
+    #[cfg(feature = "all")]
+    workenv.develop(verified, cache, &env);
     let mut command = workenv.command(&verified.metadata().command)?;
     command.env = environment::of_app(verified.metadata(), env, workenv, cache, typed);
     workenv.prepare(verified, cache, &command)?;

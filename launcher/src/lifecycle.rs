@@ -28,14 +28,29 @@ pub fn print_slot<S: Source>(
 ) -> Result<()> {
     let wanted = args.first().map_or(&b""[..], Vec::as_slice);
     let cache = Cache::open(&env)?;
+    let mut env = env;
     let mut workenv = Workenv::new(verified, &cache);
-    if env.get(b"FLAVOR_WORKENV").is_some_and(|started| started != workenv.path()) {
-        let package = env.get(crate::environment::PACKAGE).unwrap_or(&typed);
-        let reason = "is not the package that started this app: it was replaced since, or the cache is another one";
-        return Err(Error::refused(package, reason, "restart the app; for another package, unset FLAVOR_WORKENV"));
+    if let Some(started) = env.get(b"FLAVOR_WORKENV").map(<[u8]>::to_vec) {
+        // The app does not see the variable that it was started with.
+        if workenv.path() != started {
+            env.set(b"PSPF_DEV", b"1");
+            workenv.develop(verified, &cache, &env);
+        }
+        if workenv.path() != started {
+            let package = env.get(crate::environment::PACKAGE).unwrap_or(&typed);
+            let reason = "is not the package that started this app: it was replaced since, or the cache is another one";
+            return Err(Error::refused(package, reason, "restart the app; for another package, unset FLAVOR_WORKENV"));
+        }
+        if !workenv.is_developing() {
+            env.set(b"PSPF_DEV", b"");
+        }
     }
     let (index, placement) = find(verified, wanted)?;
     crate::prepare_workenv(verified, &cache, &mut workenv, &typed, env)?;
+    if !is_wanted(verified, index, workenv.is_developing()) {
+        let reason = "is a slot for another platform, or for development, and is not on disk";
+        return Err(Error::refused(wanted, reason, "start the package with PSPF_DEV=1 for those of development"));
+    }
     // The workenv is locked and names the slot: what is in the store now stays there.
     if lifecycle_of(verified.metadata(), index) == Some(Lifecycle::Lazy)
         && let Some(slot) = Shared::of(verified, index, &placement)
@@ -122,6 +137,21 @@ fn alone(metadata: &Metadata, lifecycle: Lifecycle, written: bool) -> Vec<(u32, 
     found
 }
 
+/// False for a slot that this start leaves out: one for development unless that is asked for, and one for another platform.
+pub fn is_wanted<S: Source>(verified: &Verified<'_, S>, index: u32, developing: bool) -> bool {
+    let metadata = verified.metadata();
+    if !matches!(metadata.claims, Found::V1(_)) {
+        return true;
+    }
+    match lifecycle_of(metadata, index) {
+        Some(Lifecycle::Dev) => developing,
+        Some(Lifecycle::Platform) => {
+            verified.package().descriptor(index).is_ok_and(|slot| [0, PLATFORM].contains(&slot.platform))
+        }
+        _ => true,
+    }
+}
+
 /// True unless this path below the workenv is in a slot that changes, comes or goes: then no seal can say how it has to be.
 pub fn stays_as_signed(metadata: &Metadata, path: &str) -> bool {
     let changes = |lifecycle| matches!(lifecycle, Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup);
@@ -145,3 +175,10 @@ fn find<S: Source>(verified: &Verified<'_, S>, wanted: &[u8]) -> Result<(u32, Pl
 fn lifecycle_of(metadata: &Metadata, index: u32) -> Option<Lifecycle> {
     metadata.slots.get(index as usize).map(|slot| slot.lifecycle)
 }
+
+/// This platform in a slot's descriptor (docs/format.md section 3.1).
+const PLATFORM: u8 = match () {
+    () if cfg!(target_os = "linux") => 1,
+    () if cfg!(target_os = "macos") => 2,
+    () => 3,
+};

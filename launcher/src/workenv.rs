@@ -41,14 +41,43 @@ pub struct Workenv<'m> {
     lock: Option<OwnedFd>,
     /// How closely a start looks at slots. Every one looks at their seals.
     check: Check,
+    /// True with the slots for development.
+    #[cfg(feature = "all")]
+    developing: bool,
 }
 
 impl<'m> Workenv<'m> {
     /// Where a package's workenv is, whether it is there or not.
     pub fn new<S: Source>(verified: &'m Verified<'_, S>, cache: &Cache) -> Self {
         let name = name_of(verified.identity(), cache);
-        let path = sys::join(&sys::join(cache.path(), b"v1/envs"), name.as_bytes());
-        Self { path, name, metadata: verified.metadata(), lock: None, check: Check::Seal }
+        let path = path_of(&name, cache);
+        Self {
+            path,
+            name,
+            metadata: verified.metadata(),
+            lock: None,
+            check: Check::Seal,
+            #[cfg(feature = "all")]
+            developing: false,
+        }
+    }
+
+    /// Where it is with the slots for development: `PSPF_DEV=1` gives packages that have some another workenv, so that apps that
+    /// were started with them and without do not disturb each other.
+    #[cfg(feature = "all")]
+    pub fn develop<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, env: &Environment) {
+        let mut slots = self.metadata.slots.iter();
+        if env.get(b"PSPF_DEV") == Some(b"1") && slots.any(|slot| slot.lifecycle == Lifecycle::Dev) {
+            self.developing = true;
+            self.name = name_of(Digest::of(&[&verified.identity().0[..], b"dev"].concat()), cache);
+            self.path = path_of(&self.name, cache);
+        }
+    }
+
+    /// True with the slots for development.
+    #[cfg(feature = "all")]
+    pub(crate) fn is_developing(&self) -> bool {
+        self.developing
     }
 
     /// Lets the caller raise what is checked, never lower it: `PSPF_VERIFY=full`, or `FLAVOR_VALIDATION=strict`, compares the
@@ -62,7 +91,11 @@ impl<'m> Workenv<'m> {
     /// Makes sure that the slots are in the store and the workenv over them is whole. `command` is what starts the app;
     /// setup commands get its environment.
     pub fn prepare<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, command: &Command) -> Result<()> {
-        let plan = Plan::new(verified)?;
+        let plan = Plan::new(
+            verified,
+            #[cfg(feature = "all")]
+            self.developing,
+        )?;
         let mut lock = None;
         loop {
             let check = match self.state(cache, &plan)? {
@@ -406,7 +439,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new<S: Source>(verified: &Verified<'_, S>) -> Result<Self> {
+    fn new<S: Source>(verified: &Verified<'_, S>, #[cfg(feature = "all")] developing: bool) -> Result<Self> {
         let metadata = verified.metadata();
         let mut plan = Self::default();
         for path in metadata.written_paths() {
@@ -414,6 +447,10 @@ impl Plan {
         }
         for (index, (slot, placement)) in (0_u32..).zip(metadata.slots.iter().zip(verified.placements())) {
             check_path(&slot.target)?;
+            #[cfg(feature = "all")]
+            if !lifecycle::is_wanted(verified, index, developing) {
+                continue;
+            }
             match Shared::of(verified, index, &placement) {
                 Some(shared) => {
                     plan.sealed.push(shared.path.clone());
@@ -497,6 +534,10 @@ fn name_of(identity: Digest, cache: &Cache) -> String {
     let mut name = hasher.finish().text();
     name.truncate(32);
     name
+}
+
+fn path_of(name: &str, cache: &Cache) -> Vec<u8> {
+    sys::join(&sys::join(cache.path(), b"v1/envs"), name.as_bytes())
 }
 
 /// Refuses paths that are not below the workenv.

@@ -136,7 +136,10 @@ impl PlannedSlot {
         let others = matches!(self.source, Source::Encoded { .. });
         let codec = |step| !matches!(step, Operation::Tar | Operation::Gzip);
         let codecs = self.operations.steps().unwrap_or_default().into_iter().any(codec);
-        let later = matches!(self.lifecycle, Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup);
+        let later = matches!(
+            self.lifecycle,
+            Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup | Lifecycle::Dev | Lifecycle::Platform
+        );
         self.lifecycle != Lifecycle::Attestation && (others || codecs || later)
     }
 

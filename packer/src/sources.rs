@@ -210,15 +210,8 @@ pub(crate) fn not_acted_on(has_policy: bool, slots: &[SlotSpec]) -> Vec<String> 
         notes.push("policy goes into the package, but this version's launcher does not act on it".to_owned());
     }
     for slot in slots {
-        let done = [
-            Lifecycle::Runtime,
-            Lifecycle::Cache,
-            Lifecycle::Eager,
-            Lifecycle::Lazy,
-            Lifecycle::Init,
-            Lifecycle::Startup,
-        ];
-        if !done.contains(&slot.lifecycle) {
+        use Lifecycle::{Config, Shutdown, Temporary};
+        if matches!(slot.lifecycle, Config | Shutdown | Temporary) {
             notes.push(format!(
                 "slot {} has the lifecycle {}, but this version's launcher extracts it once, as runtime",
                 slot.id,

@@ -5,11 +5,13 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use common::forge::Forged;
 use common::{App, Finish as _, Finished, PythonProject};
+use pspf_core::sign::SecretKey;
 
 /// An app that does what its arguments say, in its workenv, and fails where that fails.
 const RUN: &str = "#!/bin/sh\ncd \"$FLAVOR_WORKENV\" || exit 1\neval \"$*\"\n";
@@ -225,6 +227,47 @@ fn an_init_slot_goes_without_setup_commands_too_unless_another_slot_is_in_it() {
     let inside = "[[slots]]\nid = \"more\"\nsource = \"more\"\ntarget = \"tools/more\"\n";
     let app = App::new(&files, &manifest(&(slot("tools", "init") + inside)));
     assert_eq!(told(&app, "cat tools/a tools/more/b"), "ab");
+}
+
+#[test]
+fn a_dev_slot_is_there_when_the_caller_develops_and_only_then() {
+    let app = App::new(&[("app/bin/run", RUN), ("probes/a", "a")], &manifest(&slot("probes", "dev")));
+    let developing = |script: &str| app.start().env("PSPF_DEV", "1").arg(script).finish();
+    assert_eq!(told(&app, "ls; echo $PSPF_DEV"), "app\n\n");
+    assert_eq!(in_store(&app, "a"), None);
+    assert_eq!(developing("cat probes/a").exits(0).stays_quiet().stdout(), "a");
+    assert_eq!(told(&app, "ls"), "app\n", "the one does not see the other");
+    let asked = developing(&format!("{ASK} probes; pwd")).exits(0).stays_quiet().stdout();
+    let (path, workenv) = asked.trim_end().split_once('\n').unwrap();
+    assert_eq!(path, format!("{workenv}/probes"));
+    told(&app, &format!("{ASK} app"));
+    app.start()
+        .arg(format!("PSPF_DEV=1 {ASK} probes"))
+        .finish()
+        .exits(109)
+        .says("probes is a slot for")
+        .says("PSPF_DEV=1");
+    app.start().env("PSPF_DEV", "0").arg("test ! -e probes").finish().exits(0);
+}
+
+#[test]
+fn a_platform_slot_is_left_out_on_another_platform() {
+    let app = App::new(&[("app/bin/run", RUN), ("native/a", "a")], &manifest(&slot("native", "platform")));
+    assert_eq!(told(&app, "cat native/a"), "a");
+    let mut forged = Forged::of(&app.package());
+    let (any, mac) =
+        ("\"lifecycle\":10,\"priority\":128,\"platform\":0", "\"lifecycle\":10,\"priority\":128,\"platform\":2");
+    let json = forged.json();
+    assert!(json.contains(any), "{json}");
+    forged.set_json(&json.replace(any, mac));
+    forged.put(forged.descriptor(1) + 59, &[2]);
+    forged.sign(&SecretKey::from_seed_text("the tests of packer"));
+    forged.mend();
+    let (raw, other) = (app.scratch.join("raw"), app.scratch.join("other.psp"));
+    fs::write(&raw, &forged.bytes).unwrap();
+    common::copy_package(&raw, &other);
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(app.start_of(&other).arg("ls").finish().exits(0).stays_quiet().stdout(), "app\n");
 }
 
 const PYTHON: &str = r#"
