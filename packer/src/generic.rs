@@ -14,7 +14,7 @@ use crate::sources::{self, Sources, is_executable};
 
 /// Plans the package of a manifest for a platform. Slots for other platforms are left out.
 pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> Result<Plan> {
-    let not_acted_on = sources::not_acted_on(manifest.document.get("policy").is_some(), &manifest.slots);
+    let not_acted_on = sources::not_acted_on(&manifest.slots);
     for note in manifest.notes.iter().chain(&not_acted_on) {
         progress.note(note);
     }

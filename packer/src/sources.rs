@@ -204,11 +204,8 @@ pub(crate) fn archive(operations: Operations) -> Operations {
 }
 
 /// What the launcher does not act on yet: nothing is ignored without a word.
-pub(crate) fn not_acted_on(has_policy: bool, slots: &[SlotSpec]) -> Vec<String> {
+pub(crate) fn not_acted_on(slots: &[SlotSpec]) -> Vec<String> {
     let mut notes = Vec::new();
-    if has_policy {
-        notes.push("policy goes into the package, but this version's launcher does not act on it".to_owned());
-    }
     for slot in slots {
         use Lifecycle::{Config, Shutdown, Temporary};
         if matches!(slot.lifecycle, Config | Shutdown | Temporary) {

@@ -199,7 +199,7 @@ fn the_command_gets_arguments_and_an_environment_from_the_manifest() {
         require_env = ["HOME"]
     "#;
     let Some(project) = project(lines, &[]) else { return };
-    project.pack(&[]).exits(0).says("working_directory goes into the package").says("policy goes into the package");
+    project.pack(&[]).exits(0).says("working_directory goes into the package");
     let mut start = project.start();
     start.envs([("SECRET_KEY", "1"), ("SECRET_PUBLIC", "2"), ("OLD_NAME", "3"), ("PYTHONPATH", "4")]);
     let seen = start.env("PYTHONSAFEPATH", "5").arg("mine").finish().exits(0).stays_quiet().json();
@@ -219,6 +219,8 @@ fn the_command_gets_arguments_and_an_environment_from_the_manifest() {
     let policy =
         json!({"platforms": ["linux_amd64"], "refuse_root": false, "max_age_days": 3650, "require_env": ["HOME"]});
     assert_eq!(metadata["policy"], policy);
+    // And the package keeps to it.
+    project.start().env_remove("HOME").finish().exits(109).prints_nothing().says("missing_env");
 }
 
 /// The signed metadata, as the package itself prints them.
