@@ -22,6 +22,9 @@ pub struct Command {
     pub args: Vec<Vec<u8>>,
     /// The whole environment.
     pub env: Environment,
+    /// Where it starts, when that is not where its caller is.
+    #[cfg(feature = "all")]
+    pub directory: Option<Vec<u8>>,
 }
 
 /// Tells the dynamic linker where the program lies, which $ORIGIN in its run path asks, where there is no /proc that
@@ -48,6 +51,10 @@ fn directory_of(program: &[u8]) -> Vec<u8> {
 #[cfg(feature = "std")]
 pub fn replace_process(command: &Command) -> Error {
     use std::os::unix::process::CommandExt;
+    #[cfg(feature = "all")]
+    if let Err(error) = enter(command) {
+        return error;
+    }
     let error = process(command).exec();
     failure(command, Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
@@ -91,7 +98,18 @@ fn process(command: &Command) -> std::process::Command {
 /// Replaces this process by the app; what comes back is why not.
 #[cfg(not(feature = "std"))]
 pub fn replace_process(command: &Command) -> Error {
+    #[cfg(feature = "all")]
+    if let Err(error) = enter(command) {
+        return error;
+    }
     failure(command, raw::execute(command))
+}
+
+/// Goes to where the app starts.
+#[cfg(feature = "all")]
+fn enter(command: &Command) -> Result<()> {
+    let Some(directory) = &command.directory else { return Ok(()) };
+    crate::sys::change_directory(directory).map_err(|errno| Error::io("cannot start the app in", directory, errno))
 }
 
 /// The time, in nanoseconds since 1970.

@@ -130,6 +130,10 @@ pub fn prepare<S: Source>(
     lifecycle::refresh(verified, &cache, &workenv)?;
     command.args.append(&mut args);
     exec::add_origin(&mut command);
+    #[cfg(feature = "all")]
+    if let Some(directory) = &verified.metadata().working_directory {
+        command.directory = Some(workenv.absolute(&text::fill(directory, &workenv.placeholders())));
+    }
     // The lock says that the workenv is in use; the app inherits it.
     workenv.keep_lock()?;
     Ok(command)

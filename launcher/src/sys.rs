@@ -382,6 +382,12 @@ pub fn mark_used(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Makes this the current directory of the process.
+#[cfg(feature = "all")]
+pub fn change_directory(path: &[u8]) -> Result<(), Errno> {
+    rustix::process::chdir(&*terminated(path))
+}
+
 /// Writes all of `bytes`.
 pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {

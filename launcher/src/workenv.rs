@@ -165,7 +165,13 @@ impl<'m> Workenv<'m> {
         if !program.contains(&b'/') {
             program = sys::join(b"bin", &program);
         }
-        Ok(Command { program: self.absolute(&program), args, env: Default::default() })
+        Ok(Command {
+            program: self.absolute(&program),
+            args,
+            env: Default::default(),
+            #[cfg(feature = "all")]
+            directory: None,
+        })
     }
 
     /// A path, below the workenv when it is a relative one.

@@ -118,7 +118,9 @@ impl Plan {
     /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).
     pub fn needs_all(&self) -> bool {
         let has_policy = self.document.get("policy").is_some();
-        has_policy || self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
+        let execution = self.document.get("execution");
+        let has_directory = execution.is_some_and(|execution| execution.get("working_directory").is_some());
+        has_policy || has_directory || self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
     }
 
     /// True when setup commands run programs.

@@ -32,6 +32,9 @@ pub struct Metadata {
     pub command: String,
     /// Variables set last, for this command.
     pub execution_env: Vec<(String, String)>,
+    /// Where the application starts, placeholders filled in when it does; where its caller is when there is none.
+    #[cfg(feature = "foreign")]
+    pub working_directory: Option<String>,
     /// What is done once in a new workenv, in order.
     pub setup: Vec<SetupCommand>,
     /// What becomes of the caller's environment.
@@ -180,6 +183,8 @@ impl Metadata {
             slots: slots(root, SlotEntry::read),
             command: execution.string("command"),
             execution_env: execution.string_map("env"),
+            #[cfg(feature = "foreign")]
+            working_directory: execution.opt_str("working_directory").map(Into::into),
             setup: root.list("setup_commands", SetupCommand::read),
             runtime_env: RuntimeEnv::read(root),
             workenv: Workenv::read(root, extensions.as_ref()),

@@ -59,13 +59,13 @@ fn zstd_agrees_with_its_library() {
 
 /// Its decoder and the library may read blocks that no encoder writes as different contents.
 #[test]
-fn a_zstd_frame_without_a_checksum_is_refused() {
+fn a_zstd_frame_without_a_checksum_is_refused_in_packages_with_claims() {
     for data in [&b""[..], b"data"] {
         undo(Operation::Zstd, &zstd_frame(data, 3, true, true), CLAIMED_WINDOW).unwrap();
-        for window in [CLAIMED_WINDOW, WINDOW] {
-            let error = undo(Operation::Zstd, &zstd_frame(data, 3, false, true), window).unwrap_err();
-            assert!(error.to_string().contains("a zstd frame with a checksum"), "{error}");
-        }
+        let without = zstd_frame(data, 3, false, true);
+        let error = undo(Operation::Zstd, &without, CLAIMED_WINDOW).unwrap_err();
+        assert!(error.to_string().contains("a zstd frame with a checksum"), "{error}");
+        assert_eq!(undo(Operation::Zstd, &without, WINDOW).unwrap(), data, "FlavorPack's Python builder writes such");
     }
 }
 

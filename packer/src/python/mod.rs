@@ -230,12 +230,7 @@ struct Built {
 /// The manifest's own slots, and what is worth saying of them. They come after `pre_build`, which may make their sources.
 fn slots(request: &Request<'_>, progress: &dyn Progress) -> Result<(Vec<PlannedSlot>, Vec<Option<usize>>)> {
     let Manifest { directory, flavor, .. } = request.manifest;
-    let mut notes = sources::not_acted_on(&flavor.slots);
-    if flavor.execution.working_directory.is_some() {
-        notes
-            .push("working_directory goes into the package, but this version's launcher does not act on it".to_owned());
-    }
-    for note in flavor.notes.iter().chain(&notes) {
+    for note in flavor.notes.iter().chain(&sources::not_acted_on(&flavor.slots)) {
         progress.note(note);
     }
     let sources =

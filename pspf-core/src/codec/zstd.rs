@@ -12,9 +12,10 @@ use ruzstd::io::{Error as IoError, ErrorKind as IoErrorKind, Read};
 use super::Stage;
 use super::decoded::{Decoded, Decoder, Input};
 use crate::error::{Error, ErrorKind, Part, Result};
+use crate::limits::CLAIMED_WINDOW;
 
-/// Undoes zstd: exactly one frame with a checksum and without a dictionary, its size compared where it says one, nothing
-/// after it. `window` is how far back it may look, in bytes.
+/// Undoes zstd: exactly one frame without a dictionary, its checksum and size compared where it has them, nothing
+/// after it. In packages with claims, which grant a window of [`CLAIMED_WINDOW`], it has a checksum. `window` is how far back it may look, in bytes.
 pub(super) fn open<'a>(inner: Box<dyn Stage + 'a>, part: Part, window: u64) -> Box<dyn Stage + 'a> {
     let mut frame = FrameDecoder::new();
     frame.set_max_window_size(window);
@@ -56,7 +57,7 @@ impl Decoder for Zstd {
             return Ok(false);
         }
         let expected = self.frame.get_checksum_from_data();
-        if expected.is_none() || expected != self.frame.get_calculated_checksum() {
+        if expected.is_some() && expected != self.frame.get_calculated_checksum() {
             return Err(input.malformed("the checksum of the zstd frame", "another one"));
         }
         if self.size.is_some_and(|size| size != self.given) {
@@ -99,8 +100,9 @@ impl Zstd {
         if window > self.window {
             return Err(Error::too_large("the window of a zstd frame", self.window, window));
         }
-        // What no encoder writes, `ruzstd` and libzstd may read as different contents: the checksum is of one.
-        if flags & CHECKSUM == 0 {
+        // What no encoder writes, `ruzstd` and libzstd may read as different contents: the checksum is of one. FlavorPack's
+        // Python builder leaves it out; nothing in its packages says either which content is meant.
+        if flags & CHECKSUM == 0 && self.window <= CLAIMED_WINDOW {
             return Err(input.malformed("a zstd frame with a checksum", "one without"));
         }
         self.frame.reset(&header[..end]).map_err(|_| input.malformed("a zstd frame", "another header"))
