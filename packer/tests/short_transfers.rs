@@ -45,6 +45,26 @@ fn setup_commands_are_run_however_few_bytes_move() {
 }
 
 #[test]
+fn a_check_and_a_collection_are_right_however_few_bytes_move() {
+    let app = Place::new(Kind::Private);
+    let Some(()) = can_trace() else { return };
+    app.start_is_right();
+    // The C library's loader gives up on a program whose first 832 bytes come in pieces.
+    let with_transfers_of_1000 = |words: &[&str]| {
+        let mut workenv = common::packer();
+        workenv.arg("workenv").args(words).env("PSPF_CACHE_DIR", app.cache());
+        let (finished, cut) = cut_short(workenv, 1000);
+        assert!(cut > 10, "only {cut} transfers were cut");
+        finished.exits(0).stays_quiet()
+    };
+    with_transfers_of_1000(&["verify"]).prints("all as they were extracted");
+    with_transfers_of_1000(&["gc", "--older-than", "0"]).prints("removed 1 workenv and 3 slots");
+    assert_eq!(common::slots(&app.cache()).len() + common::envs(&app.cache()).len(), 0);
+    assert_eq!(common::leftovers(&app.cache()), Vec::<PathBuf>::new());
+    app.start_is_right();
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_refuses_or_ends_a_start_and_the_next_one_is_right() {
     let app = Place::new(Kind::Private);
     let expected = app.whole();
