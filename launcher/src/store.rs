@@ -86,13 +86,9 @@ impl Shared {
             discard(slots, &self.name)?;
             return slots.link(self.name.as_bytes(), &self.in_systems());
         }
-        let (temporary, dir) = temporary_dir(slots, &self.name)?;
-        let published = self.extract(verified, &dir).and_then(|()| publish(slots, &temporary, &self.name));
-        if published.is_err() {
-            delete(slots, &temporary);
-        }
+        let made = make(slots, &self.name, |dir| self.extract(verified, dir));
         drop(lock);
-        published
+        made
     }
 
     /// True when it is in the store, or a link to the system's is, and passes the check.
@@ -205,6 +201,17 @@ pub fn write<S: Source>(
         return Ok(());
     }
     Err(failed(pspf_core::Error::malformed(Part::Slot(index), 0, expected, tree)))
+}
+
+/// Makes a directory that is in its place whole, with what `write` puts into it, or not at all. The caller has the lock of
+/// `name`.
+pub fn make(parent: &Dir, name: &str, write: impl FnOnce(&Dir) -> Result<()>) -> Result<()> {
+    let (temporary, dir) = temporary_dir(parent, name)?;
+    let made = write(&dir).and_then(|()| publish(parent, &temporary, name));
+    if made.is_err() {
+        delete(parent, &temporary);
+    }
+    made
 }
 
 /// Puts a finished directory into its place. What was there has no seal or a broken one, and goes to the trash.

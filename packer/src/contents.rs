@@ -49,7 +49,7 @@ pub fn files(file: &PackageFile, verified: &Verified<'_, File>, index: u32) -> R
     let mut reader = verified.slot(index).map_err(|error| not_intact(&error, file.path()))?;
     let descriptor = verified.package().descriptor(index).map_err(|error| not_intact(&error, file.path()))?;
     let (is_archive, permissions) = (descriptor.operations.is_archive(), descriptor.permissions);
-    let target = verified.metadata().slots.get(index as usize).map_or("", |slot| slot.target.as_str());
+    let target = target_of(verified, index);
     let listed = if is_archive { of_archive(&mut reader) } else { of_file(&mut reader, target, permissions) };
     let mut files = listed.map_err(|error| not_intact(&error, file.path()))?;
     reader.finish().map_err(|error| not_intact(&error, file.path()))?;
@@ -69,7 +69,7 @@ pub fn check(file: &PackageFile, verified: &Verified<'_, File>, index: u32, plac
         archive::hash_tree(&mut slot, placement, &mut hasher).map_err(failed)?;
         hasher.finish()
     } else {
-        let target = verified.metadata().slots.get(index as usize).map_or("", |slot| slot.target.as_str());
+        let target = target_of(verified, index);
         let content = hash(&mut slot).map_err(failed)?;
         let facts = Encoded::raw(target, content, slot.consumed(), placement, descriptor.permissions);
         (facts.tree.unwrap_or(content), facts.files)
@@ -81,6 +81,10 @@ pub fn check(file: &PackageFile, verified: &Verified<'_, File>, index: u32, plac
         }
         _ => Ok(count),
     }
+}
+
+fn target_of<'v>(verified: &'v Verified<'_, File>, index: u32) -> &'v str {
+    verified.metadata().slots.get(index as usize).map_or("", |slot| slot.target.as_str())
 }
 
 fn of_archive(slot: &mut SlotReader<'_>) -> pspf_core::Result<Vec<SlotFile>> {

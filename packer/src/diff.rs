@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use pspf_core::digest::Hasher;
 use pspf_core::json::{self, Value};
 use pspf_core::{Digest, Verified};
 use serde::Serialize;
@@ -12,6 +11,7 @@ use serde::Serialize;
 use crate::contents::{self, SlotFile};
 use crate::error::{Error, Result};
 use crate::package_file::{PackageFile, not_intact};
+use crate::slots;
 
 /// How package `b` differs from package `a`. The JSON of this is a stable interface.
 #[derive(Debug, Serialize)]
@@ -143,15 +143,8 @@ pub fn diff(a: &PackageFile, b: &PackageFile) -> Result<Difference> {
 /// The digest of the launcher.
 fn launcher(file: &PackageFile) -> Result<Digest> {
     let failed = |error: io::Error| Error::io("cannot read the launcher of the package", file.path(), &error);
-    let mut launcher = File::open(file.path()).map_err(failed)?.take(file.package().index().launcher_size());
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match launcher.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
+    let launcher = File::open(file.path()).map_err(failed)?.take(file.package().index().launcher_size());
+    slots::digest(launcher).map_err(failed)
 }
 
 /// Values of JSON by their dotted names.

@@ -94,7 +94,7 @@ fn python(progress: &dyn Progress) -> Finding {
 }
 
 fn uv() -> Finding {
-    let Some(path) = on_path("uv") else {
+    let Some(path) = python::on_path("uv") else {
         let hint = "packer fetches it when it is needed, and goes by pip when that fails";
         return note("uv", "not on PATH".to_owned(), hint);
     };
@@ -181,15 +181,6 @@ fn policy() -> Finding {
     let files = places.into_iter().flatten().map(|place| place.join(policy::FILE)).filter(|file| file.exists());
     let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
     ok("policy", if files.is_empty() { "none: everything may run that is intact".to_owned() } else { files.join(", ") })
-}
-
-/// The first executable file of this name in `PATH`.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_program = |file: &PathBuf| {
-        file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(is_program)
 }
 
 fn ok(about: &'static str, found: String) -> Finding {

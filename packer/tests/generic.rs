@@ -217,12 +217,15 @@ fn directories_files_and_modes_are_made_in_the_workenv() {
     assert!(root.join("data/conf/x").is_file() && root.join("data/conf/y").is_file());
 }
 
+/// The lines of a slot.
+fn slot(id: &str, source: &str, more: &str) -> String {
+    format!("[[slots]]\nid = \"{id}\"\nsource = \"{source}\"\n{more}\n")
+}
+
 #[test]
 fn every_chain_that_packer_writes_comes_back_the_same() {
     let text = "line after line\n".repeat(200_000);
     let project = Project::new(&[("bin/run", ARGUMENTS), ("dir/a/b", "b"), ("dir/c", "c"), ("big", &text)]);
-    let slot =
-        |id: &str, source: &str, more: &str| format!("[[slots]]\nid = \"{id}\"\nsource = \"{source}\"\n{more}\n");
     let slots = [
         slot("raw", "big", "operations = \"raw\""),
         slot("gzip", "big", "operations = \"gz\"\npermissions = \"0755\""),
@@ -263,8 +266,6 @@ fn a_pattern_packs_what_it_matches_and_no_more() {
         ("data/empty.csv/inside", "6"),
         ("data/without/notes.txt", "7"),
     ]);
-    let slot =
-        |id: &str, source: &str, more: &str| format!("[[slots]]\nid = \"{id}\"\nsource = \"{source}\"\n{more}\n");
     let slots = [
         slot("app", "bin", ""),
         slot("flat", "data/*.csv", "compression = \"zstd\""),

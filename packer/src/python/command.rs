@@ -140,7 +140,7 @@ fn program(command: &Command) -> &Path {
 }
 
 /// The first executable file called `name` in `PATH`.
-pub(super) fn on_path(name: impl AsRef<OsStr>) -> Option<std::path::PathBuf> {
+pub(crate) fn on_path(name: impl AsRef<OsStr>) -> Option<std::path::PathBuf> {
     all_on_path(name).into_iter().next()
 }
 

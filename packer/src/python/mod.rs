@@ -50,6 +50,7 @@ use crate::platform::Platform;
 use crate::progress::Progress;
 use crate::sources::{self, Sources};
 
+pub(crate) use command::on_path;
 pub use hooks::Hooks;
 pub use interpreter::{Interpreter, Origin, on_this_machine};
 pub use plan::plan;

@@ -358,11 +358,15 @@ fn copy(path: &Path, progress: &dyn Progress, mut to: impl FnMut(&[u8]) -> Resul
 
 /// The digest of a file.
 pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
+    digest(File::open(path)?)
+}
+
+/// The digest of all that comes.
+pub(crate) fn digest(mut source: impl io::Read) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; BUFFER];
     loop {
-        match file.read(&mut buffer)? {
+        match source.read(&mut buffer)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&buffer[..read]),
         }

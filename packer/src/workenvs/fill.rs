@@ -82,6 +82,8 @@ pub fn fill(file: &PackageFile, cache: &Path, progress: &dyn Progress) -> Result
             None => filled.private.push(slot.id.clone()),
         }
     }
+    // The seals that say it, and the names.
+    flush(&dir).map_err(failed)?;
     Ok(filled)
 }
 
@@ -133,12 +135,8 @@ fn extract(shared: &Shared, verified: &Verified<'_, fs::File>, slots: &Dir) -> l
         return Ok(false);
     }
     store::sweep(slots, name)?;
-    let (temporary, dir) = store::temporary_dir(slots, name)?;
-    let written = write(shared, verified, &dir).and_then(|()| store::publish(slots, &temporary, name));
-    if written.is_err() {
-        store::delete(slots, &temporary);
-    }
-    written.map(|()| true)
+    store::make(slots, name, |dir| write(shared, verified, dir))?;
+    Ok(true)
 }
 
 /// True when everybody finds the slot intact.
@@ -159,10 +157,13 @@ fn write(shared: &Shared, verified: &Verified<'_, fs::File>, dir: &Dir) -> launc
     let mut seal = Writer::create(dir)?;
     open_to_all(&content, "", verified.package().index().build_timestamp(), &mut seal)?;
     let seal = seal.finish(dir, &shared.name, shared.tree, ["", ""])?;
-    dir.told("cannot flush", b"", rustix::fs::syncfs(dir.as_fd()))?;
+    flush(dir)?;
     Seal::settle(dir)?;
     dir.told("cannot set the mode of", seal::NAME, sys::chmod(seal.as_fd(), SEAL))?;
-    dir.chmod(DIRECTORY)?;
+    dir.chmod(DIRECTORY)
+}
+
+fn flush(dir: &Dir) -> launcher::Result<()> {
     dir.told("cannot flush", b"", rustix::fs::syncfs(dir.as_fd()))
 }
 
