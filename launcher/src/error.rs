@@ -53,7 +53,7 @@ pub enum ErrorKind {
         /// Its words.
         command: String,
         /// How it ended.
-        end: SetupEnd,
+        end: End,
     },
     /// The package asks for something that makes no sense.
     Manifest {
@@ -82,10 +82,10 @@ pub enum ErrorKind {
     },
 }
 
-/// How a setup command ended.
+/// How a program ended.
 #[cfg(feature = "all")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetupEnd {
+pub enum End {
     /// By itself, with this exit code.
     Exit(i32),
     /// By this signal.
@@ -223,8 +223,8 @@ impl Error {
             #[cfg(feature = "all")]
             ErrorKind::Setup { command, end } => {
                 let (how, number) = match *end {
-                    SetupEnd::Exit(code) => (" ended with exit code ", code),
-                    SetupEnd::Signal(signal) => (" was killed by signal ", signal),
+                    End::Exit(code) => (" ended with exit code ", code),
+                    End::Signal(signal) => (" was killed by signal ", signal),
                 };
                 text.push_str("setup command ");
                 text.push_str(command);

@@ -33,6 +33,8 @@ pub mod lineage;
 pub mod place;
 #[cfg(feature = "all")]
 pub mod policy;
+#[cfg(not(feature = "std"))]
+mod raw;
 pub mod seal;
 #[cfg(feature = "all")]
 pub mod setup;

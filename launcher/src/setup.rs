@@ -6,7 +6,7 @@ use pspf_core::metadata::SetupCommand;
 use rustix::fs::FileType;
 
 use crate::environment::Environment;
-use crate::error::{ErrorKind, Result, SetupEnd, shown};
+use crate::error::{End, ErrorKind, Result, shown};
 use crate::exec::{self, Command};
 use crate::sys::{self, Dir};
 use crate::text;
@@ -49,7 +49,7 @@ fn one(mut command: Command, workenv: &Workenv<'_>, env: &Environment) -> Result
     command.env = env.clone();
     exec::add_origin(&mut command);
     match exec::run(&command, workenv.path())? {
-        SetupEnd::Exit(0) => Ok(()),
+        End::Exit(0) => Ok(()),
         end => {
             let mut line = Vec::new();
             for arg in &command.args {
