@@ -59,6 +59,37 @@ impl Cache {
         Err(first_failure.unwrap_or_else(nowhere))
     }
 
+    /// Opens where apps keep what is their users', making it where it is missing, at the first of these places:
+    ///
+    /// 1. `PSPF_DATA_DIR`, or systemd's `STATE_DIRECTORY`: when this place does not work, nothing else is tried;
+    /// 2. `XDG_DATA_HOME/pspf`, then `HOME/.local/share/pspf`, where the user owns that home;
+    /// 3. `v1/data` in the cache, for users without a home of their own. Cleaning up leaves it alone.
+    #[cfg(feature = "all")]
+    pub fn open_data(&self, env: &Environment) -> Result<(Dir, Vec<u8>)> {
+        let first = |list: &[u8]| list.split(|byte| *byte == b':').next().unwrap_or_default().to_vec();
+        if let Some(path) = env.get(b"PSPF_DATA_DIR").map(<[u8]>::to_vec).or(env.get(b"STATE_DIRECTORY").map(first)) {
+            if !path.starts_with(b"/") {
+                let hint = "set it to a path that begins with /";
+                return Err(Error::refused(&path, "(PSPF_DATA_DIR, STATE_DIRECTORY) is not an absolute path", hint));
+            }
+            let root = open_or_make(&path, 0o700, Making::Anywhere)?;
+            check_own(&root, &path)?;
+            return Ok((root, path));
+        }
+        let places =
+            [(&b"XDG_DATA_HOME"[..], &b"pspf"[..], Base::Anywhere), (b"HOME", b".local/share/pspf", Base::Home)];
+        for (variable, below, kind) in places {
+            let Some(base) = env.get(variable).filter(|path| path.starts_with(b"/")) else { continue };
+            let path = join(base, below);
+            let opened = open_base(base, below, &path, kind);
+            if let Ok(root) = opened.and_then(|root| check_own(&root, &path).map(|()| root)) {
+                return Ok((root, path));
+            }
+        }
+        let path = join(&self.path, b"v1/data");
+        Ok((own_dir(&Dir::open_path(&join(&self.path, b"v1"))?, b"data", &path)?, path))
+    }
+
     /// The directory's path.
     pub fn path(&self) -> &[u8] {
         &self.path
@@ -67,11 +98,7 @@ impl Cache {
     #[inline(never)]
     fn open_candidate(base: &[u8], below: &[u8], kind: Base) -> Result<Self> {
         let path = join(base, below);
-        let root = match kind {
-            Base::Home => open_below(base, below)?,
-            Base::Anywhere => open_or_make(&path, 0o700, Making::NotForOthers)?,
-        };
-        Self::open_in(&root, path)
+        Self::open_in(&open_base(base, below, &path, kind)?, path)
     }
 
     fn open_named(path: &[u8], otherwise: &'static str) -> Result<Self> {
@@ -107,6 +134,13 @@ enum Base {
     Home,
     /// Made from the root down where it is missing.
     Anywhere,
+}
+
+fn open_base(base: &[u8], below: &[u8], path: &[u8], kind: Base) -> Result<Dir> {
+    match kind {
+        Base::Home => open_below(base, below),
+        Base::Anywhere => open_or_make(path, 0o700, Making::NotForOthers),
+    }
 }
 
 /// A home has to belong to who runs us (sudo with a kept HOME does not make root write into a user's home); a

@@ -55,6 +55,14 @@ pub enum ErrorKind {
         /// How it ended.
         end: End,
     },
+    /// A command that runs behind the app's end did not do its work.
+    #[cfg(feature = "all")]
+    Shutdown {
+        /// Its words.
+        command: String,
+        /// How it ended.
+        end: End,
+    },
     /// The package asks for something that makes no sense.
     Manifest {
         /// What, naming the field.
@@ -122,7 +130,7 @@ impl Error {
             ErrorKind::Slot { .. } => 103,
             ErrorKind::Io { .. } => 106,
             #[cfg(feature = "all")]
-            ErrorKind::Setup { .. } => 103,
+            ErrorKind::Setup { .. } | ErrorKind::Shutdown { .. } => 103,
             ErrorKind::Execution { .. } => 104,
             ErrorKind::Arguments { .. } => 105,
             ErrorKind::Manifest { .. } | ErrorKind::Refused { .. } => 109,
@@ -221,15 +229,15 @@ impl Error {
                 }
             }
             #[cfg(feature = "all")]
+            ErrorKind::Shutdown { command, end } => {
+                text.push_str("the app has ended; shutdown ");
+                describe_end(command, *end, text);
+                "look at what it said above; the app itself ended as it did"
+            }
+            #[cfg(feature = "all")]
             ErrorKind::Setup { command, end } => {
-                let (how, number) = match *end {
-                    End::Exit(code) => (" ended with exit code ", code),
-                    End::Signal(signal) => (" was killed by signal ", signal),
-                };
-                text.push_str("setup command ");
-                text.push_str(command);
-                text.push_str(how);
-                number::push(text, number.unsigned_abs().into(), 10);
+                text.push_str("setup ");
+                describe_end(command, *end, text);
                 "mend what it said above and start again; if it said nothing, ask the package's maker"
             }
             ErrorKind::Manifest { what } => {
@@ -279,6 +287,18 @@ pub fn shown(path: &[u8]) -> String {
             printable(&ascii)
         }
     }
+}
+
+#[cfg(feature = "all")]
+fn describe_end(command: &str, end: End, text: &mut String) {
+    let (how, number) = match end {
+        End::Exit(code) => (" ended with exit code ", code),
+        End::Signal(signal) => (" was killed by signal ", signal),
+    };
+    text.push_str("command ");
+    text.push_str(&printable(command));
+    text.push_str(how);
+    number::push(text, number.unsigned_abs().into(), 10);
 }
 
 /// What it is about, and the operating system's error: in words, for those that people meet.

@@ -64,17 +64,11 @@ pub fn replace_process(command: &Command) -> Error {
 /// Runs a program in this directory to its end, without input, and with its output on standard error.
 #[cfg(all(feature = "std", feature = "all"))]
 pub fn run(command: &Command, directory: &[u8]) -> Result<End> {
-    use std::ffi::OsStr;
-    use std::os::fd::AsFd;
-    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::Stdio;
 
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
-    let output = std::io::stderr().as_fd().try_clone_to_owned();
-    let output = output.map_err(|error| Error::io("cannot use", b"standard error", errno(error)))?;
     let mut process = process(command);
-    process.current_dir(OsStr::from_bytes(directory)).stdin(Stdio::null()).stdout(output);
+    set_apart(&mut process, directory)?;
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
     let status = process.status().map_err(|error| failure(command, errno(error)))?;
     Ok(match status.signal() {
         Some(signal) => End::Signal(signal),
@@ -82,8 +76,23 @@ pub fn run(command: &Command, directory: &[u8]) -> Result<End> {
     })
 }
 
+/// Starts it in this directory, without input, and with its output on standard error.
+#[cfg(all(feature = "std", feature = "all"))]
+pub(crate) fn set_apart(process: &mut std::process::Command, directory: &[u8]) -> Result<()> {
+    use std::ffi::OsStr;
+    use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Stdio;
+
+    let output = std::io::stderr().as_fd().try_clone_to_owned();
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+    let output = output.map_err(|error| Error::io("cannot use", b"standard error", errno(error)))?;
+    process.current_dir(OsStr::from_bytes(directory)).stdin(Stdio::null()).stdout(output);
+    Ok(())
+}
+
 #[cfg(feature = "std")]
-fn process(command: &Command) -> std::process::Command {
+pub(crate) fn process(command: &Command) -> std::process::Command {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::process::CommandExt;
@@ -109,7 +118,7 @@ pub fn replace_process(command: &Command) -> Error {
 
 /// Goes to where the app starts.
 #[cfg(feature = "all")]
-fn enter(command: &Command) -> Result<()> {
+pub(crate) fn enter(command: &Command) -> Result<()> {
     let Some(directory) = &command.directory else { return Ok(()) };
     crate::sys::change_directory(directory).map_err(|errno| Error::io("cannot start the app in", directory, errno))
 }
@@ -139,7 +148,7 @@ pub fn ahead(work: &dyn Fn()) -> Option<Child> {
     if child.is_none() {
         raw::die_with_parent();
         work();
-        raw::exit();
+        raw::exit(0)
     }
     child
 }
@@ -156,33 +165,46 @@ pub fn wait(child: Option<Child>) {
 /// Runs a program in this directory to its end, without input, and with its output on standard error. It dies with us.
 #[cfg(all(feature = "all", not(feature = "std")))]
 pub fn run(command: &Command, directory: &[u8]) -> Result<End> {
+    let signals = raw::Signals::of_children();
+    let child = spawn(command, Some(directory), &|| signals.restore(), &|_| {})?;
+    let ended = sys::retry(|| rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()));
+    let status = ended.map_err(|errno| failure(command, errno))?.map(|(_, status)| status);
+    Ok(status.and_then(end_of).unwrap_or(End::Exit(0)))
+}
+
+/// Starts a child that becomes the program: in this directory, without input and with its output on standard error, or as this
+/// process is. It dies with us. `prepare` is done in the child before, `forked` here as soon as there is a child.
+#[cfg(all(feature = "all", not(feature = "std")))]
+pub(crate) fn spawn(
+    command: &Command,
+    apart: Option<&[u8]>,
+    prepare: &dyn Fn(),
+    forked: &dyn Fn(Child),
+) -> Result<Child> {
     let failed = |errno| failure(command, errno);
     // Nothing comes out of the one; through the other a child says why it could not become the program.
     let no_input = pipe().map_err(failed)?.0;
     let (reason, tell) = pipe().map_err(failed)?;
-    let signals = raw::Signals::of_children();
-    let child = match raw::fork() {
-        Ok(Some(child)) => child,
-        Ok(None) => {
-            drop(signals);
-            let errno = raw::become_setup_command(command, directory, &no_input);
-            let _ = sys::write_all(tell.as_fd(), &errno.raw_os_error().to_ne_bytes());
-            raw::exit()
-        }
-        Err(errno) => return Err(failed(errno)),
+    let Some(child) = raw::fork().map_err(failed)? else {
+        prepare();
+        let errno = raw::become_child(command, apart, &no_input);
+        let _ = sys::write_all(tell.as_fd(), &errno.raw_os_error().to_ne_bytes());
+        raw::exit(127)
     };
     drop(tell);
+    forked(child);
     let reason = sys::read_all(reason.as_fd(), 4).unwrap_or_default();
-    let ended = sys::retry(|| rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()));
-    drop(signals);
     if let Ok(errno) = <[u8; 4]>::try_from(reason) {
+        wait(Some(child));
         return Err(failed(Errno::from_raw_os_error(i32::from_ne_bytes(errno))));
     }
-    let status = ended.map_err(failed)?.map(|(_, status)| status);
-    Ok(match status.and_then(|status| status.terminating_signal()) {
-        Some(signal) => End::Signal(signal),
-        None => End::Exit(status.and_then(|status| status.exit_status()).unwrap_or_default()),
-    })
+    Ok(child)
+}
+
+/// How a child ended, if it did.
+#[cfg(feature = "all")]
+pub(crate) fn end_of(status: rustix::process::WaitStatus) -> Option<End> {
+    status.terminating_signal().map(End::Signal).or_else(|| status.exit_status().map(End::Exit))
 }
 
 #[cfg(all(feature = "all", not(feature = "std")))]
@@ -190,6 +212,6 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
 }
 
-fn failure(command: &Command, errno: Errno) -> Error {
+pub(crate) fn failure(command: &Command, errno: Errno) -> Error {
     ErrorKind::Execution { program: shown(&command.program), errno }.into()
 }

@@ -16,12 +16,15 @@ extern crate alloc;
 extern crate std;
 
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 
 use pspf_core::{Package, Source, Verified};
 
 pub mod cache;
 pub mod cli;
+#[cfg(feature = "all")]
+pub mod data;
 pub mod environment;
 pub mod error;
 pub mod exec;
@@ -30,12 +33,16 @@ pub mod extract;
 pub mod lifecycle;
 #[cfg(feature = "all")]
 pub mod lineage;
+#[cfg(feature = "all")]
+pub mod parent;
 pub mod place;
 #[cfg(feature = "all")]
 pub mod policy;
 #[cfg(not(feature = "std"))]
 mod raw;
 pub mod seal;
+#[cfg(feature = "all")]
+pub mod session;
 #[cfg(feature = "all")]
 pub mod setup;
 pub mod store;
@@ -69,12 +76,17 @@ pub struct Start {
 pub fn start(start: Start) -> i32 {
     let typed = start.args.first().cloned().unwrap_or_default();
     let Err(error) = launch(start) else { return 0 };
-    let mut text = error::shown(&typed);
+    tell(&typed, &error);
+    error.exit_code()
+}
+
+/// Writes an error to standard error, with the name by which the user called the package in front.
+pub(crate) fn tell(typed: &[u8], error: &Error) {
+    let mut text = error::shown(typed);
     text.push_str(": ");
     error.describe(&mut text);
     text.push('\n');
     sys::print_error(&text);
-    error.exit_code()
 }
 
 fn launch(start: Start) -> Result<()> {
@@ -112,24 +124,38 @@ fn launch(start: Start) -> Result<()> {
     if command == cli::Command::Slot {
         return lifecycle::print_slot(&verified, &args, typed, env);
     }
-    let command = prepare(&verified, typed, args, env)?;
-    Err(exec::replace_process(&command))
+    match become_app(&verified, typed, args, env)? {}
 }
 
-/// Makes sure that everything the app needs is on disk, and says what to execute. `typed` is the name by which
-/// the user called the package, `args` are what followed it, `env` is the caller's environment, with the package's own path as
-/// [`environment::PACKAGE`] where the app is to know it.
-pub fn prepare<S: Source>(
+/// Makes sure that everything the app needs is on disk, and becomes the app, or its parent where something is to be done when it has
+/// ended. It comes back only with the reason why not. `typed` is the name by which the user called the package, `args` are what
+/// followed it, `env` is the caller's environment, with the package's own path as [`environment::PACKAGE`] where the app is to know it.
+pub fn become_app<S: Source>(
     verified: &Verified<'_, S>,
     typed: Vec<u8>,
     mut args: Vec<Vec<u8>>,
     env: Environment,
-) -> Result<Command> {
+) -> Result<Infallible> {
     let cache = cache::Cache::open(&env)?;
     let mut workenv = Workenv::new(verified, &cache);
+    #[cfg(feature = "all")]
+    workenv.develop(&cache, &env);
+    #[cfg(feature = "all")]
+    let alone = session::choose(verified.metadata(), &mut workenv, &cache)?;
+    #[cfg(feature = "all")]
+    {
+        workenv.data = data::prepare(verified, &cache, &env)?;
+    }
     let mut command = prepare_workenv(verified, &cache, &mut workenv, &typed, env)?;
     #[cfg(feature = "all")]
-    lifecycle::refresh(verified, &cache, &workenv)?;
+    let session = alone.map(session::Session::begin);
+    #[cfg(feature = "all")]
+    if let Err(error) = lifecycle::refresh(verified, &cache, &workenv) {
+        if let Some(session) = &session {
+            let _ = session.give_back(verified.metadata(), &cache, &workenv);
+        }
+        return Err(error);
+    }
     command.args.append(&mut args);
     exec::add_origin(&mut command);
     #[cfg(feature = "all")]
@@ -137,8 +163,12 @@ pub fn prepare<S: Source>(
         command.directory = Some(workenv.absolute(&text::fill(directory, &workenv.placeholders())));
     }
     // The lock says that the workenv is in use; the app inherits it.
-    workenv.keep_lock()?;
-    Ok(command)
+    workenv.keep_lock();
+    #[cfg(feature = "all")]
+    if let Some(session) = session {
+        return session.run(verified, &cache, &workenv, &command);
+    }
+    Err(exec::replace_process(&command))
 }
 
 /// Makes sure that the workenv is whole, and says what to execute but for the caller's arguments.
@@ -150,10 +180,10 @@ fn prepare_workenv<S: Source>(
     env: Environment,
 ) -> Result<Command> {
     workenv.raise_check(&env);
-    #[cfg(feature = "all")]
-    workenv.develop(verified, cache, &env);
     let mut command = workenv.command(&verified.metadata().command)?;
     command.env = environment::of_app(verified.metadata(), env, workenv, cache, typed);
     workenv.prepare(verified, cache, &command)?;
+    #[cfg(feature = "all")]
+    workenv.lead_to_data(cache)?;
     Ok(command)
 }

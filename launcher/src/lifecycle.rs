@@ -14,7 +14,8 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::store::{self, Check, Lock, Shared};
 use crate::sys::{self, Dir};
-use crate::workenv::Workenv;
+use crate::workenv::{Workenv, is_archive};
+use crate::{data, session};
 
 /// Makes sure that a slot is on disk, below a workenv that is prepared, and prints where. `args` is its id or its number, `typed`
 /// the name by which the user called the package, `env` the caller's environment.
@@ -30,20 +31,21 @@ pub fn print_slot<S: Source>(
     let cache = Cache::open(&env)?;
     let mut env = env;
     let mut workenv = Workenv::new(verified, &cache);
-    if let Some(started) = env.get(b"FLAVOR_WORKENV").map(<[u8]>::to_vec) {
+    let started = env.get(b"FLAVOR_WORKENV").map(<[u8]>::to_vec);
+    if let Some(started) = &started {
         // The app does not see the variable that it was started with.
-        if workenv.path() != started {
+        if !session::find(verified.metadata(), &mut workenv, &cache, started) {
             env.set(b"PSPF_DEV", b"1");
-            workenv.develop(verified, &cache, &env);
+            workenv.develop(&cache, &env);
         }
-        if workenv.path() != started {
+        if !session::find(verified.metadata(), &mut workenv, &cache, started) {
             let package = env.get(crate::environment::PACKAGE).unwrap_or(&typed);
             let reason = "is not the package that started this app: it was replaced since, or the cache is another one";
             return Err(Error::refused(package, reason, "restart the app; for another package, unset FLAVOR_WORKENV"));
         }
-        if !workenv.is_developing() {
-            env.set(b"PSPF_DEV", b"");
-        }
+    } else {
+        workenv.develop(&cache, &env);
+        workenv.data = data::prepare(verified, &cache, &env)?;
     }
     let (index, placement) = find(verified, wanted)?;
     crate::prepare_workenv(verified, &cache, &mut workenv, &typed, env)?;
@@ -51,8 +53,17 @@ pub fn print_slot<S: Source>(
         let reason = "is a slot for another platform, or for development, and is not on disk";
         return Err(Error::refused(wanted, reason, "start the package with PSPF_DEV=1 for those of development"));
     }
+    let lifecycle = lifecycle_of(verified.metadata(), index);
+    let is_passing = matches!(lifecycle, Some(Lifecycle::Temporary | Lifecycle::Shutdown));
+    if is_passing
+        && (started.is_none() || lifecycle == Some(Lifecycle::Shutdown))
+        && not_in_workenv(verified.metadata()).contains(&index)
+    {
+        let reason = "is a slot that is on disk only while the app runs, or after that";
+        return Err(Error::refused(wanted, reason, "ask from within the app; extract writes it somewhere"));
+    }
     // The workenv is locked and names the slot: what is in the store now stays there.
-    if lifecycle_of(verified.metadata(), index) == Some(Lifecycle::Lazy)
+    if lifecycle == Some(Lifecycle::Lazy)
         && let Some(slot) = Shared::of(verified, index, &placement)
     {
         let check = if workenv.check() == Check::Content { Check::Content } else { Check::Rows };
@@ -70,39 +81,89 @@ pub fn print_slot<S: Source>(
 /// app may have changed it, or still use it.
 pub fn refresh<S: Source>(verified: &Verified<'_, S>, cache: &Cache, workenv: &Workenv<'_>) -> Result<()> {
     let metadata = verified.metadata();
-    let fresh = alone(metadata, Lifecycle::Startup, true);
-    if fresh.is_empty() {
+    let mut fresh = alone(metadata, Lifecycle::Startup, true);
+    fresh.append(&mut alone(metadata, Lifecycle::Temporary, true));
+    extract(verified, cache, workenv, &fresh)
+}
+
+/// Extracts slots of this lifecycle into the workenv, in place of what is there.
+pub(crate) fn extract<S: Source>(
+    verified: &Verified<'_, S>,
+    cache: &Cache,
+    workenv: &Workenv<'_>,
+    slots: &[(u32, &str)],
+) -> Result<()> {
+    if slots.is_empty() {
         return Ok(());
     }
     let _lock = Lock::exclusive(&cache.envs, workenv.name())?;
     store::sweep(&cache.envs, workenv.name())?;
     let dir = cache.envs.open_dir(workenv.name().as_bytes())?;
-    for (index, target) in fresh {
+    for (index, target) in slots {
         let (temporary, beside) = store::temporary_dir(&cache.envs, workenv.name())?;
-        let replaced = replace(verified, index, target, &beside, &dir);
+        let replaced = replace(verified, *index, target, &beside, &dir);
         store::delete(&cache.envs, &temporary);
         replaced?;
     }
     Ok(())
 }
 
+/// Removes slots of this lifecycle from the workenv. They are out of the way at once, even when they cannot be deleted.
+pub(crate) fn remove(metadata: &Metadata, lifecycle: Lifecycle, cache: &Cache, workenv: &Workenv<'_>) -> Result<()> {
+    let slots = alone(metadata, lifecycle, true);
+    if slots.is_empty() {
+        return Ok(());
+    }
+    let _lock = Lock::exclusive(&cache.envs, workenv.name())?;
+    let Some(dir) = store::present(cache.envs.open_dir(workenv.name().as_bytes()))? else { return Ok(()) };
+    for (_, target) in slots {
+        let (temporary, beside) = store::temporary_dir(&cache.envs, workenv.name())?;
+        let (parent, name) = sys::split(target);
+        let moved = match store::present(dir.walk(parent, false))? {
+            Some(parent) => move_away(&parent, name, &beside).or_else(|_| {
+                sys::unlock(&parent, name.as_bytes())?;
+                move_away(&parent, name, &beside)
+            }),
+            None => Ok(()),
+        };
+        if beside.remove(OLD).is_err() {
+            let _ = sys::unlock(&beside, OLD);
+        }
+        store::delete(&cache.envs, &temporary);
+        moved?;
+    }
+    Ok(())
+}
+
 /// Extracts a slot into the directory `beside`, and exchanges it for what is at `target` in `dir`.
-fn replace<S: Source>(verified: &Verified<'_, S>, index: u32, target: &str, beside: &Dir, dir: &Dir) -> Result<()> {
+pub(crate) fn replace<S: Source>(
+    verified: &Verified<'_, S>,
+    index: u32,
+    target: &str,
+    beside: &Dir,
+    dir: &Dir,
+) -> Result<()> {
     let (parent, name) = sys::split(target);
     let new = beside.create_dir(b"new", 0o755)?;
     store::write(verified, index, &Placement::Private(target.into()), &new, name, None)?;
     let parent = dir.walk(parent, true)?;
-    match parent.rename_to(name.as_bytes(), beside, b"old") {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(parent.failed("cannot move away", name.as_bytes(), errno)),
-    }
-    let is_archive = verified.metadata().slots.get(index as usize).is_some_and(|slot| slot.operations.is_archive());
-    let moved = match is_archive {
+    move_away(&parent, name, beside)?;
+    let moved = match is_archive(verified.metadata(), index) {
         true => beside.rename_to(b"new", &parent, name.as_bytes()),
         false => new.rename_to(name.as_bytes(), &parent, name.as_bytes()),
     };
     parent.told("cannot publish", name.as_bytes(), moved)
 }
+
+fn move_away(parent: &Dir, name: &str, to: &Dir) -> Result<()> {
+    match parent.rename_to(name.as_bytes(), to, OLD) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(parent.failed("cannot move away", name.as_bytes(), errno)),
+    }
+}
+
+/// What is moved away is called.
+const OLD: &[u8] = b"old";
 
 /// Removes the slots that are there for setup commands only.
 pub fn remove_initial(metadata: &Metadata, dir: &Dir) -> Result<()> {
@@ -118,7 +179,7 @@ pub fn remove_initial(metadata: &Metadata, dir: &Dir) -> Result<()> {
 
 /// Number and target of the slots of this lifecycle that share their targets with nothing: with no other slot, and where
 /// `written` says so with nothing that is written into the workenv. Of packages without claims there are none.
-fn alone(metadata: &Metadata, lifecycle: Lifecycle, written: bool) -> Vec<(u32, &str)> {
+pub(crate) fn alone(metadata: &Metadata, lifecycle: Lifecycle, written: bool) -> Vec<(u32, &str)> {
     let mut found = Vec::new();
     if !metadata.slots.iter().any(|slot| slot.lifecycle == lifecycle) || !matches!(metadata.claims, Found::V1(_)) {
         return found;
@@ -133,6 +194,15 @@ fn alone(metadata: &Metadata, lifecycle: Lifecycle, written: bool) -> Vec<(u32, 
         if slot.lifecycle == lifecycle && matches!(placement, Placement::Shared(_)) {
             found.push((index, relative(&slot.target)));
         }
+    }
+    found
+}
+
+/// The slots that are not in the workenv from its making on: the user's, and those that come and go with a process of the app.
+pub(crate) fn not_in_workenv(metadata: &Metadata) -> Vec<u32> {
+    let mut found = Vec::new();
+    for lifecycle in [Lifecycle::Config, Lifecycle::Temporary, Lifecycle::Shutdown] {
+        found.extend(alone(metadata, lifecycle, true).iter().map(|(index, _)| *index));
     }
     found
 }
@@ -154,7 +224,10 @@ pub fn is_wanted<S: Source>(verified: &Verified<'_, S>, index: u32, developing: 
 
 /// True unless this path below the workenv is in a slot that changes, comes or goes: then no seal can say how it has to be.
 pub fn stays_as_signed(metadata: &Metadata, path: &str) -> bool {
-    let changes = |lifecycle| matches!(lifecycle, Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup);
+    let changes = |lifecycle| {
+        use Lifecycle::{Config, Init, Lazy, Shutdown, Startup, Temporary};
+        matches!(lifecycle, Lazy | Init | Startup | Config | Temporary | Shutdown)
+    };
     let mut slots = metadata.slots.iter().filter(|slot| changes(slot.lifecycle));
     slots.all(|slot| match path.strip_prefix(relative(&slot.target)) {
         Some(rest) => !rest.is_empty() && !rest.starts_with('/'),

@@ -55,17 +55,23 @@ pub(crate) fn fork() -> Result<Option<rustix::process::Pid>, Errno> {
     Ok(rustix::process::Pid::from_raw(child as i32))
 }
 
-/// In the child: what a setup command finds when it starts. What comes back is why it did not.
+/// In the child: becomes the program. Apart from this process, it starts in a directory, without input, and with its output on
+/// standard error. What comes back is why it did not.
 #[cfg(feature = "all")]
-pub(crate) fn become_setup_command(command: &Command, directory: &[u8], input: &impl rustix::fd::AsFd) -> Errno {
+pub(crate) fn become_child(command: &Command, apart: Option<&[u8]>, no_input: &impl rustix::fd::AsFd) -> Errno {
     use rustix::{process, stdio};
-    // Otherwise it would go on in a workenv that the next start begins anew.
+    // Otherwise it would go on in a workenv that the next start takes for its own.
     die_with_parent();
-    // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, nothing happens.
-    let _ = stdio::dup2_stdout(unsafe { stdio::stderr() });
-    // It fails only where the caller closed it and it is in its place already.
-    let _ = stdio::dup2_stdin(input);
-    process::chdir(directory).err().unwrap_or_else(|| execute(command))
+    if let Some(directory) = apart {
+        // SAFETY: descriptor 2 is never closed or reused by this process; if the caller closed it, nothing happens.
+        let _ = stdio::dup2_stdout(unsafe { stdio::stderr() });
+        // It fails only where the caller closed it and it is in its place already.
+        let _ = stdio::dup2_stdin(no_input);
+        if let Err(errno) = process::chdir(directory) {
+            return errno;
+        }
+    }
+    execute(command)
 }
 
 /// In the child: ends it when this process ends.
@@ -73,11 +79,11 @@ pub(crate) fn die_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
-/// Ends a child that did not become a program.
-pub(crate) fn exit() -> ! {
+/// Ends this process.
+pub(crate) fn exit(code: i32) -> ! {
     loop {
         // SAFETY: exit_group takes a number, and does not return.
-        let _ = unsafe { call(EXIT_GROUP, [127, 0, 0, 0]) };
+        let _ = unsafe { call(EXIT_GROUP, [code as usize, 0, 0, 0]) };
     }
 }
 
@@ -93,25 +99,83 @@ type Action = [usize; 4];
 #[cfg(feature = "all")]
 impl Signals {
     pub(crate) fn of_children() -> Self {
-        let mut before = Action::default();
-        set(&Action::default(), &mut before);
-        Self(before)
+        Self(set_action(SIGCHLD, &Action::default()))
+    }
+
+    /// Puts it back in a child, which has a copy of this.
+    pub(crate) fn restore(&self) {
+        set_action(SIGCHLD, &self.0);
     }
 }
 
 #[cfg(feature = "all")]
 impl Drop for Signals {
     fn drop(&mut self) {
-        set(&self.0, &mut Action::default());
+        self.restore();
     }
 }
 
+/// Sets what happens when a signal arrives; what happened before.
 #[cfg(feature = "all")]
-fn set(action: &Action, before: &mut Action) {
-    let (action, before) = (action.as_ptr() as usize, before.as_mut_ptr() as usize);
+fn set_action(signal: usize, action: &Action) -> Action {
+    let mut before = Action::default();
     // SAFETY: the kernel reads one action and writes another, each of 32 bytes; a signal set has 8. No handler of
     // ours is installed: only the default and what was there before.
-    let _ = unsafe { call(RT_SIGACTION, [SIGCHLD, action, before, 8]) };
+    let _ = unsafe { call(RT_SIGACTION, [signal, action.as_ptr() as usize, before.as_mut_ptr() as usize, 8]) };
+    before
+}
+
+/// Signals by their bits: that of signal 1 is the lowest.
+#[cfg(feature = "all")]
+pub(crate) type Mask = u64;
+
+/// Blocks these signals and no others; what was blocked before.
+#[cfg(feature = "all")]
+pub(crate) fn block_signals(mask: Mask) -> Mask {
+    const SET: usize = 2;
+    let mut before = 0;
+    // SAFETY: the kernel reads a signal set and writes another, of 8 bytes each.
+    let _ = unsafe { call(RT_SIGPROCMASK, [SET, (&raw const mask) as usize, (&raw mut before) as usize, 8]) };
+    before
+}
+
+/// The next signal, all of them being blocked, and whether a process sent it: what a terminal or the kernel sends goes to the whole
+/// process group, or is about this process alone. `None` when it was interrupted, or there is none and nobody waits.
+#[cfg(feature = "all")]
+pub(crate) fn next_signal(wait: bool) -> Option<(i32, bool)> {
+    // `siginfo_t`: number, errno and code in front, 128 bytes in all.
+    let mut info = [0_i32; 32];
+    let no_time = [0_u64; 2];
+    let timeout = if wait { 0 } else { no_time.as_ptr() as usize };
+    let all = Mask::MAX;
+    // SAFETY: the kernel reads a signal set of 8 bytes and, unless the pointer is null, a `struct timespec` of two numbers of 64 bits,
+    // and writes the 128 bytes of a `siginfo_t`.
+    let signal = unsafe { call(RT_SIGTIMEDWAIT, [(&raw const all) as usize, info.as_mut_ptr() as usize, timeout, 8]) };
+    // Codes of processes (SI_USER, SI_QUEUE, SI_TKILL) are not positive.
+    Some((signal.ok()? as i32, info[2] <= 0))
+}
+
+/// Sends a signal to a process. One that is gone does not get it.
+#[cfg(feature = "all")]
+pub(crate) fn kill(process: rustix::process::Pid, signal: i32) {
+    // SAFETY: two numbers.
+    let _ = unsafe { call(KILL, [process.as_raw_nonzero().get() as usize, signal as usize, 0, 0]) };
+}
+
+/// Ends this process by a signal, without a core file: that of the child that died of it stays. Comes back when the signal does not
+/// end this process, as the first one of a container.
+#[cfg(feature = "all")]
+pub(crate) fn die_of(signal: i32) {
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    set_action(signal as usize, &Action::default());
+    kill(rustix::process::getpid(), signal);
+    block_signals(!bit(signal));
+}
+
+/// A signal's bit in a mask.
+#[cfg(feature = "all")]
+fn bit(signal: i32) -> Mask {
+    1_u64.wrapping_shl((signal - 1) as u32)
 }
 
 /// # Safety
@@ -173,5 +237,17 @@ const EXIT_GROUP: usize = 94;
 const RT_SIGACTION: usize = 13;
 #[cfg(all(feature = "all", target_arch = "aarch64"))]
 const RT_SIGACTION: usize = 134;
+#[cfg(all(feature = "all", target_arch = "x86_64"))]
+const RT_SIGPROCMASK: usize = 14;
+#[cfg(all(feature = "all", target_arch = "aarch64"))]
+const RT_SIGPROCMASK: usize = 135;
+#[cfg(all(feature = "all", target_arch = "x86_64"))]
+const RT_SIGTIMEDWAIT: usize = 128;
+#[cfg(all(feature = "all", target_arch = "aarch64"))]
+const RT_SIGTIMEDWAIT: usize = 137;
+#[cfg(all(feature = "all", target_arch = "x86_64"))]
+const KILL: usize = 62;
+#[cfg(all(feature = "all", target_arch = "aarch64"))]
+const KILL: usize = 129;
 // <asm/signal.h>
 const SIGCHLD: usize = 17;

@@ -301,6 +301,15 @@ impl Lock {
         Self::take(parent, concat(&[".lock.", name]).as_bytes(), FlockOperation::LockExclusive)
     }
 
+    /// Takes the lock of `name` in `parent` unless somebody has it.
+    #[cfg(feature = "all")]
+    pub fn try_exclusive(parent: &Dir, name: &str) -> Result<Option<Self>> {
+        match Self::take(parent, concat(&[".lock.", name]).as_bytes(), FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.errno() == Some(Errno::WOULDBLOCK) => Ok(None),
+            taken => taken.map(Some),
+        }
+    }
+
     /// Waits until nobody cleans the cache up, and keeps everybody from it: what a start found stays until its workenv
     /// names it. Starts share this lock. `envs` is the directory of all workenvs.
     pub fn of_store(envs: &Dir) -> Result<Self> {

@@ -318,6 +318,28 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(target)
 }
 
+/// Moves an entry of a directory to a path.
+#[cfg(feature = "all")]
+pub fn rename(dir: &Dir, name: &[u8], to: &[u8]) -> Result<(), Errno> {
+    rustix::fs::renameat(dir, &*terminated(name), CWD, &*terminated(to))
+}
+
+/// Makes sure that an entry can be moved and removed with everything in it: apps make directories that they may not write to.
+#[cfg(feature = "all")]
+pub fn unlock(parent: &Dir, name: &[u8]) -> Result<()> {
+    if parent.stat(name)?.kind != FileType::Directory {
+        return Ok(());
+    }
+    let mode = Mode::from_raw_mode(0o700);
+    let changed = rustix::fs::chmodat(parent, &*terminated(name), mode, AtFlags::empty());
+    parent.told("cannot set the mode of", name, changed)?;
+    let dir = parent.open_dir(name)?;
+    for entry in dir.names(b"")? {
+        unlock(&dir, &entry)?;
+    }
+    Ok(())
+}
+
 /// The absolute path of this process's own executable; empty where nobody tells.
 #[cfg(feature = "all")]
 pub fn own_path(execfn: Option<&[u8]>) -> Vec<u8> {

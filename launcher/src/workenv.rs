@@ -41,9 +41,15 @@ pub struct Workenv<'m> {
     lock: Option<OwnedFd>,
     /// How closely a start looks at slots. Every one looks at their seals.
     check: Check,
+    /// What its name comes from, beside the place of the cache.
+    #[cfg(feature = "all")]
+    identity: Digest,
     /// True with the slots for development.
     #[cfg(feature = "all")]
     developing: bool,
+    /// Where the app's own data are, when this start looked after them.
+    #[cfg(feature = "all")]
+    pub(crate) data: Option<Vec<u8>>,
 }
 
 impl<'m> Workenv<'m> {
@@ -58,20 +64,32 @@ impl<'m> Workenv<'m> {
             lock: None,
             check: Check::Seal,
             #[cfg(feature = "all")]
+            identity: verified.identity(),
+            #[cfg(feature = "all")]
             developing: false,
+            #[cfg(feature = "all")]
+            data: None,
         }
     }
 
     /// Where it is with the slots for development: `PSPF_DEV=1` gives packages that have some another workenv, so that apps that
     /// were started with them and without do not disturb each other.
     #[cfg(feature = "all")]
-    pub fn develop<S: Source>(&mut self, verified: &Verified<'_, S>, cache: &Cache, env: &Environment) {
+    pub fn develop(&mut self, cache: &Cache, env: &Environment) {
         let mut slots = self.metadata.slots.iter();
         if env.get(b"PSPF_DEV") == Some(b"1") && slots.any(|slot| slot.lifecycle == Lifecycle::Dev) {
             self.developing = true;
-            self.name = name_of(Digest::of(&[&verified.identity().0[..], b"dev"].concat()), cache);
-            self.path = path_of(&self.name, cache);
+            self.identity = Digest::of(&[&self.identity.0[..], b"dev"].concat());
+            self.choose(0, cache);
         }
+    }
+
+    /// Takes one of several workenvs of the same package: the one that a single process has, number 0, or one beside it.
+    #[cfg(feature = "all")]
+    pub(crate) fn choose(&mut self, number: u64, cache: &Cache) {
+        let beside = || Digest::of(&[&self.identity.0[..], &number.to_le_bytes()].concat());
+        self.name = name_of(if number == 0 { self.identity } else { beside() }, cache);
+        self.path = path_of(&self.name, cache);
     }
 
     /// True with the slots for development.
@@ -128,6 +146,15 @@ impl<'m> Workenv<'m> {
             }
             store::sweep(&cache.envs, &self.name)?;
             return self.build(verified, cache, &plan, &command.env);
+        }
+    }
+
+    /// Makes sure that its links lead to the app's own data: the user may have moved those since the last start.
+    #[cfg(feature = "all")]
+    pub(crate) fn lead_to_data(&self, cache: &Cache) -> Result<()> {
+        match &self.data {
+            Some(data) => crate::data::link(self.metadata, &cache.envs.open_dir(self.name.as_bytes())?, data),
+            None => Ok(()),
         }
     }
 
@@ -193,7 +220,7 @@ impl<'m> Workenv<'m> {
     }
 
     /// Lets the app inherit the lock that keeps the workenv from being cleaned away, at a descriptor out of its way.
-    pub fn keep_lock(mut self) -> Result<()> {
+    pub fn keep_lock(&mut self) {
         if let Some(lock) = self.lock.take() {
             // Where the limit on descriptors is lower than that, the app's own use of the workenv is not recorded.
             if let Ok(kept) = rustix::io::fcntl_dupfd_cloexec(&lock, INHERITED)
@@ -202,7 +229,6 @@ impl<'m> Workenv<'m> {
                 core::mem::forget(kept);
             }
         }
-        Ok(())
     }
 
     /// The check of every start: the seals of workenv and slots are in order, the files that start the app are the
@@ -336,6 +362,10 @@ impl<'m> Workenv<'m> {
         for (path, target) in &metadata.workenv.links {
             link(dir, relative(path), &link_target(relative(path), target, &values))?;
         }
+        #[cfg(feature = "all")]
+        if let Some(data) = &self.data {
+            crate::data::link(metadata, dir, data)?;
+        }
         Ok(())
     }
 
@@ -447,6 +477,8 @@ struct Plan {
 impl Plan {
     fn new<S: Source>(verified: &Verified<'_, S>, #[cfg(feature = "all")] developing: bool) -> Result<Self> {
         let metadata = verified.metadata();
+        #[cfg(feature = "all")]
+        let elsewhere = lifecycle::not_in_workenv(metadata);
         let mut plan = Self::default();
         for path in metadata.written_paths() {
             check_path(path)?;
@@ -454,7 +486,7 @@ impl Plan {
         for (index, (slot, placement)) in (0_u32..).zip(metadata.slots.iter().zip(verified.placements())) {
             check_path(&slot.target)?;
             #[cfg(feature = "all")]
-            if !lifecycle::is_wanted(verified, index, developing) {
+            if !lifecycle::is_wanted(verified, index, developing) || elsewhere.contains(&index) {
                 continue;
             }
             match Shared::of(verified, index, &placement) {
@@ -527,7 +559,7 @@ impl Plan {
     }
 }
 
-fn is_archive(metadata: &Metadata, index: u32) -> bool {
+pub(crate) fn is_archive(metadata: &Metadata, index: u32) -> bool {
     metadata.slots.get(index as usize).is_some_and(|slot| slot.operations.is_archive())
 }
 

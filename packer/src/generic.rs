@@ -3,6 +3,7 @@
 use std::fs;
 
 use pspf_core::json::Value;
+use pspf_core::metadata::Lifecycle;
 use pspf_core::placement::relative;
 
 use crate::error::{Error, Result};
@@ -10,16 +11,20 @@ use crate::manifest::{self, Generic, Program};
 use crate::plan::{Facts, Plan, PlannedSlot, Source};
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::sources::{self, Sources, is_executable};
+use crate::sources::{Sources, is_executable};
 
 /// Plans the package of a manifest for a platform. Slots for other platforms are left out.
 pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> Result<Plan> {
-    let not_acted_on = sources::not_acted_on(&manifest.slots);
-    for note in manifest.notes.iter().chain(&not_acted_on) {
+    for note in &manifest.notes {
         progress.note(note);
     }
-    let sources =
-        Sources { directory: &manifest.directory, platform, compression: None, like_flavorpack: manifest.is_json() };
+    let sources = Sources {
+        directory: &manifest.directory,
+        platform,
+        compression: None,
+        like_flavorpack: manifest.is_json(),
+        interpreter: None,
+    };
     let (slots, numbers) = sources.plan(&manifest.slots, progress)?;
     let document = renumbered(manifest, &numbers)?;
     let plan = Plan {
@@ -83,12 +88,17 @@ fn check_programs(manifest: &Generic, slots: &[PlannedSlot]) -> Result<()> {
     let Some((main, setup)) = manifest.programs.split_first() else { return Ok(()) };
     // What setup commands make, nobody knows beforehand.
     match setup.first() {
-        None => check_program(manifest, slots, main),
-        Some(first) => check_program(manifest, slots, first),
+        None => check_program(manifest, slots, main, unfit_for_the_app),
+        Some(first) => check_program(manifest, slots, first, |_| None),
     }
 }
 
-fn check_program(manifest: &Generic, slots: &[PlannedSlot], program: &Program) -> Result<()> {
+fn check_program(
+    manifest: &Generic,
+    slots: &[PlannedSlot],
+    program: &Program,
+    unfit: impl Fn(Lifecycle) -> Option<&'static str>,
+) -> Result<()> {
     let word = &program.word;
     let path = path_of(manifest, slots, word);
     let Some(path) = path.as_deref().map(relative) else { return Ok(()) };
@@ -107,6 +117,13 @@ fn check_program(manifest: &Generic, slots: &[PlannedSlot], program: &Program) -
             },
             None => continue,
         };
+        if let Some(why) = unfit(slot.lifecycle) {
+            return Err(program
+                .place
+                .error("", format!("the command's program is in slot {}, {why}", slot.id))
+                .found(format!("lifecycle = {:?}", slot.lifecycle.name()))
+                .hint("put programs into a slot of their own, without a lifecycle"));
+        }
         let executable = match &slot.source {
             // What is in an archive of others shows when it is unpacked.
             Source::Encoded { .. } if slot.operations.is_archive() => return Ok(()),
@@ -143,6 +160,18 @@ fn check_program(manifest: &Generic, slots: &[PlannedSlot], program: &Program) -
     } else {
         new.hint(format!("programs are not searched for on PATH: write {{workenv}}/.../{word} or /usr/bin/{word}"))
     })
+}
+
+/// Why an app's program cannot be in a slot of this lifecycle.
+fn unfit_for_the_app(lifecycle: Lifecycle) -> Option<&'static str> {
+    match lifecycle {
+        Lifecycle::Lazy => Some("which is not on disk until it is asked for"),
+        Lifecycle::Init => Some("which is gone when the app starts"),
+        Lifecycle::Shutdown => Some("which is not on disk while the app runs"),
+        Lifecycle::Config => Some("which its user may change"),
+        Lifecycle::Attestation => Some("which is never on disk"),
+        _ => None,
+    }
 }
 
 /// The path below the workenv that the launcher makes of a command's first word; `None` for one outside of it, and

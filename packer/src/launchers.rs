@@ -23,7 +23,7 @@ pub use registry::{Naming, Registered, Registry};
 /// The largest that `pspf-launcher` may become, in bytes.
 pub const SMALL_LIMIT: usize = 128 << 10;
 /// The largest that `pspf-launcher-all` may become, in bytes.
-pub const ALL_LIMIT: usize = 240 << 10;
+pub const ALL_LIMIT: usize = 256 << 10;
 
 /// The smallest launcher for the platform that packer was built for, or `None` where there is none yet.
 pub fn built_in() -> Option<&'static [u8]> {

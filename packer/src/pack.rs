@@ -161,7 +161,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let symbols = if plan.strip { Symbols::Strip } else { options.symbols };
     let encoding = Encoding { stage: &slots_stage, cache: &cache, own: &own, symbols, reader, progress };
     let sign = |encoded: Vec<Encoded>| {
-        let builder = Builder::new(with_build(plan.document.clone(), timestamp, platform), &launcher)?
+        let builder = Builder::new(with_build(plan.whole_document(), timestamp, platform), &launcher)?
             .app_id(plan.app_id.clone(), plan.release)
             .build_timestamp(timestamp)
             .entry_points(plan.entry_points.clone().into_iter().collect());

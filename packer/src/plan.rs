@@ -3,12 +3,13 @@
 //! A manifest becomes a [`Plan`] ([`python`](crate::python) and [`generic`](crate::generic) make one each); what
 //! follows knows nothing of manifests. A plan can be shown without packing anything.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pspf_core::format::{Operation, Operations};
 use pspf_core::json::Value;
-use pspf_core::metadata::{FORMAT, Lifecycle, Metadata};
+use pspf_core::metadata::{FORMAT, Lifecycle, Metadata, WORKENV_KEY};
 use pspf_core::placement::{self, Placement};
 
 use crate::error::{Error, Kind, Result};
@@ -61,6 +62,8 @@ pub struct PlannedSlot {
     pub operations: Operations,
     /// How hard to compress: 1 to 9, for zstd to 19. `None` for the compression's default.
     pub level: Option<u64>,
+    /// The command lines that are run when the app has ended and the slot is on disk: of a shutdown slot.
+    pub commands: Vec<String>,
 }
 
 /// Where a slot's content comes from.
@@ -115,6 +118,18 @@ impl Plan {
         Ok(placement::among(&slots, &written))
     }
 
+    /// The document with the command lines of shutdown slots.
+    pub fn whole_document(&self) -> Value<'static> {
+        let commands: Vec<Value<'static>> =
+            self.slots.iter().flat_map(|slot| &slot.commands).map(|line| line.clone().into()).collect();
+        let mut document = self.document.clone();
+        if let (false, Value::Object(members)) = (commands.is_empty(), &mut document) {
+            let ours = member(member(members, "extensions"), WORKENV_KEY);
+            ours.push(("shutdown".into(), Value::Array(commands)));
+        }
+        document
+    }
+
     /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).
     pub fn needs_all(&self) -> bool {
         let has_policy = self.document.get("policy").is_some();
@@ -131,6 +146,23 @@ impl Plan {
     }
 }
 
+/// The members of the object of this name, which is added where there is none.
+fn member<'m>(members: &'m mut Members, name: &'static str) -> &'m mut Members {
+    let at = members.iter().position(|(key, _)| key == name).unwrap_or_else(|| {
+        members.push((name.into(), Value::Object(Vec::new())));
+        members.len() - 1
+    });
+    if !matches!(members[at].1, Value::Object(_)) {
+        members[at].1 = Value::Object(Vec::new());
+    }
+    match &mut members[at].1 {
+        Value::Object(inner) => inner,
+        _ => unreachable!("it was made one just now"),
+    }
+}
+
+type Members = Vec<(Cow<'static, str>, Value<'static>)>;
+
 impl PlannedSlot {
     /// The small launcher reads what packer writes: gzip with a chunk table, sorted archives; and extracts everything at the first
     /// start. A slot that is never unpacked asks for nothing.
@@ -140,7 +172,14 @@ impl PlannedSlot {
         let codecs = self.operations.steps().unwrap_or_default().into_iter().any(codec);
         let later = matches!(
             self.lifecycle,
-            Lifecycle::Lazy | Lifecycle::Init | Lifecycle::Startup | Lifecycle::Dev | Lifecycle::Platform
+            Lifecycle::Lazy
+                | Lifecycle::Init
+                | Lifecycle::Startup
+                | Lifecycle::Dev
+                | Lifecycle::Platform
+                | Lifecycle::Config
+                | Lifecycle::Temporary
+                | Lifecycle::Shutdown
         );
         self.lifecycle != Lifecycle::Attestation && (others || codecs || later)
     }

@@ -1,6 +1,7 @@
 //! Starting a package through the installed tool: every byte is checked, and whose package it is, before anything in it
 //! runs.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -14,11 +15,11 @@ use crate::progress::Progress;
 use crate::trust::policy::{Action, Violation};
 use crate::trust::{Decision, Standing, Subject, Trust};
 
-/// Replaces this process by the app. Comes back only with the reason why not. `progress` is told what is odd about a package
-/// that runs all the same.
+/// Becomes the app, or its parent where something is to be done when it has ended. Comes back only with the reason why not.
+/// `progress` is told what is odd about a package that runs all the same.
 pub fn run(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Error {
-    match prepare(file, args, progress) {
-        Ok(command) => of_launcher(&launcher::exec::replace_process(&command)).file(file.path()),
+    match become_app(file, args, progress) {
+        Ok(never) => match never {},
         Err(error) => error,
     }
 }
@@ -41,7 +42,7 @@ pub fn forbidden(file: &PackageFile, violations: &[Violation]) -> Option<Error> 
     Some(new.field(violation.rule).found(violation.reason.clone()).hint("packer policy show says who demands it"))
 }
 
-fn prepare(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Result<launcher::exec::Command> {
+fn become_app(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Result<Infallible> {
     let verified = file.verify_whole()?;
     admit(file, &verified, progress)?;
     let mut env = places::environment();
@@ -49,7 +50,7 @@ fn prepare(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> 
     env.set(launcher::environment::PACKAGE, package.as_os_str().as_bytes());
     let typed = file.path().as_os_str().as_bytes().to_vec();
     let args = args.into_iter().map(OsString::into_vec).collect();
-    launcher::prepare(&verified, typed, args, env).map_err(|error| of_launcher(&error).file(file.path()))
+    launcher::become_app(&verified, typed, args, env).map_err(|error| of_launcher(&error).file(file.path()))
 }
 
 /// Refuses a package that may not run, and records what is learnt from one that may.

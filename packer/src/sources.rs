@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use launcher::text;
 use pspf_core::format::{Operation, Operations};
 use pspf_core::metadata::Lifecycle;
 use pspf_core::placement::relative;
@@ -32,6 +33,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) compression: Option<Operations>,
     /// True where encoded archives go to the workenv's root, as FlavorPack's launchers unpack them.
     pub(crate) like_flavorpack: bool,
+    /// The program in the workenv that runs `.py` files; `None` where there is none.
+    pub(crate) interpreter: Option<String>,
 }
 
 impl Sources<'_> {
@@ -83,6 +86,10 @@ impl Sources<'_> {
         } else if target.is_empty() || target.ends_with('/') {
             target.push_str(&file_name(&source, operations));
         }
+        let commands = match spec.lifecycle {
+            Lifecycle::Shutdown => self.commands(spec, &source, executable, &target)?,
+            _ => Vec::new(),
+        };
         Ok(PlannedSlot {
             id: spec.id.clone(),
             source_name: source_name(&spec.source),
@@ -98,7 +105,59 @@ impl Sources<'_> {
             operations,
             level,
             source,
+            commands,
         })
+    }
+
+    /// What a shutdown slot is there for: its command, else the file itself, else the programs in the directory, in the order of
+    /// their names.
+    fn commands(&self, spec: &SlotSpec, source: &Source, executable: bool, target: &str) -> Result<Vec<String>> {
+        if let Some(command) = &spec.command {
+            return Ok(vec![command.clone()]);
+        }
+        let command = |path: &str, file: &Path, executable: bool| {
+            let path = format!("{{workenv}}/{path}");
+            match &self.interpreter {
+                Some(python) if file.extension().is_some_and(|suffix| suffix == "py") => {
+                    Some(text::quote(&[python.clone(), path]))
+                }
+                _ => executable.then(|| text::quote(&[path])),
+            }
+        };
+        let mut found = Vec::new();
+        match source {
+            Source::File { path } => {
+                let executable = spec.permissions.map_or(executable, |mode| mode & 0o100 != 0);
+                found.extend(command(target, path, executable));
+            }
+            Source::Tree { path, exclude, .. } => {
+                let looked = |error: std::io::Error| Error::io("cannot read", path, &error);
+                // A pattern that is none is told when the slot is packed.
+                let patterns = slots::patterns(exclude).ok();
+                let mut entries =
+                    fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(looked)?;
+                entries.sort_by_key(fs::DirEntry::file_name);
+                for entry in entries {
+                    let metadata = fs::metadata(entry.path()).map_err(looked)?;
+                    let is_out =
+                        |patterns: &Gitignore| patterns.matched(entry.file_name(), metadata.is_dir()).is_ignore();
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    if metadata.is_file() && !patterns.as_ref().is_some_and(is_out) {
+                        let inside = if target.is_empty() { name } else { format!("{target}/{name}") };
+                        found.extend(command(&inside, &entry.path(), is_executable(&metadata)));
+                    }
+                }
+            }
+            Source::Encoded { .. } => {}
+        }
+        if found.is_empty() {
+            return Err(spec
+                .place
+                .error("lifecycle", format!("nothing says what shutdown slot {} runs when the app has ended", spec.id))
+                .expected("a command, an executable file, or a directory with executable files")
+                .hint("write command = \"{workenv}/TARGET/PROGRAM\", or chmod +x the file"));
+        }
+        Ok(found)
     }
 
     fn find(&self, spec: &SlotSpec) -> Result<Found> {
@@ -201,22 +260,6 @@ pub(crate) fn archive(operations: Operations) -> Operations {
     }
     let steps: Vec<Operation> = [Operation::Tar].into_iter().chain(operations.steps().unwrap_or_default()).collect();
     Operations::from_steps(&steps).unwrap_or(operations)
-}
-
-/// What the launcher does not act on yet: nothing is ignored without a word.
-pub(crate) fn not_acted_on(slots: &[SlotSpec]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for slot in slots {
-        use Lifecycle::{Config, Shutdown, Temporary};
-        if matches!(slot.lifecycle, Config | Shutdown | Temporary) {
-            notes.push(format!(
-                "slot {} has the lifecycle {}, but this version's launcher extracts it once, as runtime",
-                slot.id,
-                slot.lifecycle.name()
-            ));
-        }
-    }
-    notes
 }
 
 pub(crate) fn is_executable(metadata: &Metadata) -> bool {

@@ -545,3 +545,23 @@ fn a_slot_whose_tree_nobody_signed_is_not_shared_and_there_all_the_same() {
     }
     assert_eq!(common::slots(&cache).len(), 2, "the program and the word");
 }
+
+#[test]
+fn a_program_is_in_a_slot_that_is_there_as_it_was_signed() {
+    for (lifecycle, why) in [
+        ("lazy", "not on disk until it is asked for"),
+        ("init", "gone when the app starts"),
+        ("shutdown", "not on disk while the app runs"),
+        ("persistent", "which its user may change"),
+    ] {
+        let scratch = Scratch::new();
+        let slot = format!("[[slots]]\nid = \"app\"\nsource = \"app\"\nlifecycle = \"{lifecycle}\"\n");
+        let manifest = format!(
+            "[package]\nname = \"app\"\nversion = \"1\"\n[execution]\ncommand = \"{{workenv}}/app/run\"\n{slot}"
+        );
+        common::write_files(&scratch, &[("app.toml", &manifest), ("app/run", "#!/bin/sh\n")]);
+        fs::set_permissions(scratch.join("app/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = common::pack(&scratch.join("app.toml"), &scratch.join("app.psp")).finish().exits(109);
+        refused.says("execution.command").says("in slot app").says(why).says("a slot of their own");
+    }
+}

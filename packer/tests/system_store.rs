@@ -272,7 +272,8 @@ fn packers_own_commands_know_which_slots_are_the_systems() {
 /// A package with slots that are shared and one of each workenv's own.
 fn machine() -> Option<Machine> {
     let files = [("data/run", APP), ("data/text", "what is shared"), ("data/deep/er/text", ""), ("own/settings", "")];
-    let slots = "[[slots]]\nid = \"data\"\nsource = \"data\"\n[[slots]]\nid = \"own\"\nsource = \"own\"\nlifecycle = \"config\"\n";
+    let slots = "[[slots]]\nid = \"data\"\nsource = \"data\"\n[[slots]]\nid = \"own\"\nsource = \"own\"\n\
+                 [workenv]\ndirectories = [{ path = \"own/made\" }]\n";
     let machine = Machine::with(&files, "sh {workenv}/data/run", slots)?;
     machine.dir("var/cache", ROOT, 0o755);
     machine.dir("home/mallory", MALLORY, 0o755);

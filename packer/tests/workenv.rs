@@ -374,11 +374,15 @@ fn a_start_that_is_asked_for_a_full_check_heals_what_was_edited_without_a_trace(
 #[test]
 fn a_start_that_heals_the_slot_of_its_program_keeps_what_the_app_wrote_and_never_seals_a_private_program_that_changed()
 {
-    for (lifecycle, keeps) in [("runtime", true), ("config", false)] {
-        let slots = format!(
-            "[[slots]]\nid = \"app\"\nsource = \"app\"\nlifecycle = \"{lifecycle}\"\n\
-             [[slots]]\nid = \"own\"\nsource = \"own\"\nlifecycle = \"config\"\n"
-        );
+    let private =
+        |slot: &str| format!("[[setup_commands]]\ntype = \"write_file\"\npath = \"{slot}/made\"\ncontent = \"\"\n");
+    for (kind, keeps) in [("shared", true), ("private", false)] {
+        let mut slots =
+            "[[slots]]\nid = \"app\"\nsource = \"app\"\n[[slots]]\nid = \"own\"\nsource = \"own\"\n".to_owned();
+        slots += &private("own");
+        if kind == "private" {
+            slots += &private("app");
+        }
         let files = [("app/bin/run", "#!/bin/sh\necho as signed\n"), ("own/settings", "")];
         let app = App::new(&files, &format!("[execution]\ncommand = \"{{workenv}}/app/bin/run\"\n{slots}"));
         let start = || app.start().finish().exits(0).stays_quiet().stdout();
@@ -389,9 +393,9 @@ fn a_start_that_heals_the_slot_of_its_program_keeps_what_the_app_wrote_and_never
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(&program, "#!/bin/sh\necho forged\n").unwrap();
         for _ in 0..2 {
-            assert_eq!(start(), "as signed\n", "{lifecycle}");
+            assert_eq!(start(), "as signed\n", "{kind}");
         }
-        assert_eq!(env.join("own/left").exists(), keeps, "{lifecycle}");
+        assert_eq!(env.join("own/left").exists(), keeps, "{kind}");
     }
 }
 

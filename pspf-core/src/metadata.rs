@@ -157,6 +157,9 @@ pub struct Workenv {
     pub env: Vec<(String, String)>,
     /// Symbolic links: path below `{workenv}/`, target.
     pub links: Vec<(String, String)>,
+    /// Command lines that are run, one after the other, when the application has ended.
+    #[cfg(feature = "foreign")]
+    pub shutdown: Vec<String>,
 }
 
 impl Metadata {
@@ -348,6 +351,10 @@ impl Workenv {
         }
         if let Some(ours) = extensions.and_then(|extensions| extensions.opt_object(WORKENV_KEY)) {
             workenv.links = ours.list("links", |link| (link.string("path"), link.string("target")));
+            #[cfg(feature = "foreign")]
+            {
+                workenv.shutdown = ours.strings("shutdown");
+            }
         }
         workenv
     }

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use launcher::text;
 use pspf_core::claims;
 use pspf_core::json::Value;
 use pspf_core::metadata::{FORMAT, WORKENV_KEY};
@@ -318,37 +317,9 @@ impl Reader {
         Ok(())
     }
 
-    /// A command line: one string, or a list of words.
+    /// A command line, whose program is looked for in the slots.
     fn command(&mut self, table: &Table<'_>, key: &str, example: &str) -> Result<String> {
-        let is_list = table.entry(key).is_some_and(|(_, node)| matches!(node.value, super::syntax::Value::Array(_)));
-        let (line, words) = if is_list {
-            let words = table.strings(key)?.unwrap_or_default();
-            for word in &words {
-                self.names.check(table, key, word)?;
-            }
-            let words: Vec<String> = words.iter().map(|word| word.value.to_owned()).collect();
-            (text::quote(&words), words)
-        } else {
-            let line = table.needed(key, example)?;
-            self.names.check(table, key, &line)?;
-            let words = text::words(line.value).ok_or_else(|| {
-                table
-                    .wrong_value(
-                        key,
-                        "this is not a command line: a quote is not closed",
-                        "words, perhaps in quotes",
-                        line.value,
-                    )
-                    .hint("close the quote, or write the command as a list of words")
-            })?;
-            (line.value.to_owned(), words)
-        };
-        let Some(word) = words.into_iter().next().filter(|word| !word.is_empty()) else {
-            return Err(table
-                .error_at(key, "the command is empty")
-                .expected("a program")
-                .hint(format!("write it like {key} = {example}")));
-        };
+        let (line, word) = self.names.command(table, key, example)?;
         self.programs.push(Program { word, place: table.place_at(key) });
         Ok(line)
     }

@@ -1,10 +1,12 @@
 //! What placeholders stand for, and the texts and paths that have some.
 
+use launcher::text;
 use pspf_core::limits;
 use pspf_core::placement::relative;
 
 use super::fields::{Found, Table};
 use super::placeholders::{self, Placeholder};
+use super::syntax::Value;
 use crate::error::{Error, Result};
 
 /// What placeholders stand for while a manifest is read.
@@ -43,6 +45,48 @@ impl Names {
             }
         }
         Ok(())
+    }
+
+    /// A command line: one string, or a list of words. It and its first word, the program.
+    pub(super) fn command(&mut self, table: &Table<'_>, key: &str, example: &str) -> Result<(String, String)> {
+        let is_list = table.entry(key).is_some_and(|(_, node)| matches!(node.value, Value::Array(_)));
+        let (line, words) = if is_list {
+            let words = table.strings(key)?.unwrap_or_default();
+            for word in &words {
+                self.check(table, key, word)?;
+            }
+            let words: Vec<String> = words.iter().map(|word| word.value.to_owned()).collect();
+            (text::quote(&words), words)
+        } else {
+            let line = table.needed(key, example)?;
+            self.check(table, key, &line)?;
+            let words = text::words(line.value).ok_or_else(|| {
+                table
+                    .wrong_value(
+                        key,
+                        "this is not a command line: a quote is not closed",
+                        "words, perhaps in quotes",
+                        line.value,
+                    )
+                    .hint("close the quote, or write the command as a list of words")
+            })?;
+            (line.value.to_owned(), words)
+        };
+        match words.into_iter().next().filter(|word| !word.is_empty()) {
+            Some(word) => Ok((line, word)),
+            None => Err(table
+                .error_at(key, "the command is empty")
+                .expected("a program")
+                .hint(format!("write it like {key} = {example}"))),
+        }
+    }
+
+    /// Fills the slots' targets into a text.
+    pub(super) fn with_targets(&self, text: &str) -> String {
+        let fill = |text: String, (number, target): (usize, &String)| {
+            text.replace(&format!("{{slot:{number}}}"), &in_workenv(target.trim_end_matches('/')))
+        };
+        self.targets.iter().enumerate().fold(text.to_owned(), fill)
     }
 
     /// Checks that the slots exist that a text names.

@@ -40,6 +40,8 @@ pub struct SlotSpec {
     pub encoded: Option<bool>,
     /// `exclude`: patterns, as in a `.gitignore`, of what is left out of a directory.
     pub exclude: Vec<String>,
+    /// `command`: the command line that a shutdown slot is there for.
+    pub command: Option<String>,
     /// Where the manifest says so.
     pub place: Place,
 }
@@ -86,6 +88,16 @@ pub(super) fn read(parent: &Table<'_>, names: &mut Names) -> Result<Vec<SlotSpec
         }
     }
     names.targets = slots.iter().map(|slot| slot.target.clone()).collect();
+    for (table, slot) in tables.iter().zip(&mut slots).filter(|(table, _)| table.has("command")) {
+        if slot.lifecycle != Lifecycle::Shutdown {
+            return Err(table
+                .error_at("command", "only slots with the lifecycle shutdown have a command")
+                .found(format!("lifecycle = {:?}", slot.lifecycle.name()))
+                .hint("write lifecycle = \"shutdown\" to run it when the app has ended, or take the command out"));
+        }
+        let line = names.command(table, "command", "\"{workenv}/cleanup/run --all\"")?.0;
+        slot.command = Some(names.with_targets(&line));
+    }
     Ok(slots)
 }
 
@@ -109,7 +121,7 @@ pub(super) fn compression(table: &Table<'_>) -> Result<Option<Operations>> {
     Ok(Some(compression))
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "id",
     "source",
     "target",
@@ -122,6 +134,7 @@ const KEYS: [&str; 12] = [
     "platform",
     "encoded",
     "exclude",
+    "command",
 ];
 /// Keys that packer writes itself, or that say nothing to it.
 const DERIVED: [&str; 6] = ["slot", "size", "checksum", "type", "resolution", "self_ref"];
@@ -203,6 +216,7 @@ fn slot(table: &Table<'_>, id: &str) -> Result<SlotSpec> {
         level: table.unsigned("level")?,
         encoded: table.boolean("encoded")?,
         exclude,
+        command: None,
         place: table.place(),
     })
 }

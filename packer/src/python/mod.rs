@@ -48,7 +48,7 @@ use crate::manifest::{Manifest, Requirement, Script};
 use crate::plan::PlannedSlot;
 use crate::platform::Platform;
 use crate::progress::Progress;
-use crate::sources::{self, Sources};
+use crate::sources::Sources;
 
 pub(crate) use command::on_path;
 pub use hooks::Hooks;
@@ -152,7 +152,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     };
     let mut hooks = Hooks::prepare(request, &installer, progress)?;
     hooks.before(manifest, progress)?;
-    let (slots, numbers) = slots(request, progress)?;
+    let (slots, numbers) = slots(request, &interpreter, progress)?;
 
     let source = stage.join("source");
     project::copy_source(manifest, &source, &[stage, cache], progress)?;
@@ -229,13 +229,22 @@ struct Built {
 }
 
 /// The manifest's own slots, and what is worth saying of them. They come after `pre_build`, which may make their sources.
-fn slots(request: &Request<'_>, progress: &dyn Progress) -> Result<(Vec<PlannedSlot>, Vec<Option<usize>>)> {
+fn slots(
+    request: &Request<'_>,
+    interpreter: &Interpreter,
+    progress: &dyn Progress,
+) -> Result<(Vec<PlannedSlot>, Vec<Option<usize>>)> {
     let Manifest { directory, flavor, .. } = request.manifest;
-    for note in flavor.notes.iter().chain(&sources::not_acted_on(&flavor.slots)) {
+    for note in &flavor.notes {
         progress.note(note);
     }
-    let sources =
-        Sources { directory, platform: request.platform, compression: flavor.compression, like_flavorpack: false };
+    let sources = Sources {
+        directory,
+        platform: request.platform,
+        compression: flavor.compression,
+        like_flavorpack: false,
+        interpreter: Some(workenv::program(interpreter)),
+    };
     sources.plan(&flavor.slots, progress)
 }
 

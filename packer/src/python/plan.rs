@@ -54,6 +54,7 @@ fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations) -> PlannedS
         permissions: 0o755,
         operations,
         level: None,
+        commands: Vec::new(),
     }
 }
 

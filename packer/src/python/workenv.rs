@@ -96,11 +96,16 @@ pub(super) fn lay_out(
             .map(|(path, (content, mode))| WorkenvFile { path: here(&path), content, mode })
             .collect(),
         links: layout.links.into_iter().map(|(path, target)| (here(&path), here(&target))).collect(),
-        command: vec![here(&format!("python/{python}")), here(&start)],
+        command: vec![program(interpreter), here(&start)],
         unset: UNSET.map(str::to_owned).to_vec(),
         pass: PASS.map(str::to_owned).to_vec(),
         set: BTreeMap::new(),
     }
+}
+
+/// What runs Python files in the workenv.
+pub(super) fn program(interpreter: &Interpreter) -> String {
+    format!("{{workenv}}/python/{}", interpreter.name)
 }
 
 /// Collects entries, and the directories that they are in.

@@ -43,7 +43,8 @@ pub fn pack_versions(directory: &Path, kind: Kind) {
                 ("runtime/lib/deep/er/text", &"the same in both\n".repeat(5000)),
                 ("runtime/empty", ""),
                 ("single", &said),
-                ("own/settings", &said),
+                ("own/state", &said),
+                ("settings/kept", "the same in both\n"),
                 ("app.toml", &manifest(version, kind)),
             ],
         );
@@ -70,7 +71,8 @@ pub fn output(version: &str, kind: Kind) -> String {
         format!("etc/conf: written for {version}"),
     ];
     if kind == Kind::Private {
-        lines.push(format!("own/settings: version {version}"));
+        lines.push(format!("own/state: version {version}"));
+        lines.push("settings/kept: the same in both".to_owned());
     }
     if kind == Kind::Setup {
         lines.push(format!("log: set up {version}"));
@@ -88,7 +90,7 @@ pub fn start(package: &Path, cache: &Path) -> Command {
 /// Builtins only: a start of the shell is the largest part of what a test of many starts waits for.
 const APP: &str = r#"#!/bin/sh
 cd "$FLAVOR_WORKENV" || exit 9
-for file in app/data/version runtime/link/er/text share/single etc/conf own/settings log; do
+for file in app/data/version runtime/link/er/text share/single etc/conf own/state settings/kept log; do
     test -e "$file" || continue
     while read -r line; do
         echo "$file: $line"
@@ -98,6 +100,8 @@ done
 "#;
 
 fn manifest(version: &str, kind: Kind) -> String {
+    // A slot in which something else is made is each workenv's own.
+    let own = if kind == Kind::Private { ", { path = \"own/made\" }" } else { "" };
     let mut manifest = format!(
         r#"
 [package]
@@ -116,7 +120,7 @@ id = "single"
 source = "single"
 target = "share/single"
 [workenv]
-directories = [{{ path = "tmp", mode = "0700" }}]
+directories = [{{ path = "tmp", mode = "0700" }}{own}]
 [[setup_commands]]
 type = "write_file"
 path = "{{workenv}}/etc/conf"
@@ -129,7 +133,8 @@ mode = "0600"
 "#
     );
     if kind == Kind::Private {
-        manifest += "[[slots]]\nid = \"own\"\nsource = \"own\"\nlifecycle = \"config\"\n";
+        manifest += "[[slots]]\nid = \"own\"\nsource = \"own\"\n";
+        manifest += "[[slots]]\nid = \"settings\"\nsource = \"settings\"\nlifecycle = \"config\"\n";
     }
     if kind == Kind::Setup {
         manifest += "[[setup_commands]]\ntype = \"execute\"\ncommand = '/bin/sh -c \"echo set up {version} >> log\"'\n";
