@@ -31,7 +31,7 @@ mod freestanding {
 
     impl Parent {
         /// From now on all signals wait, those that end it as well: for the app, once it runs.
-        pub fn new() -> Self {
+        pub fn begin() -> Self {
             Self { children: Signals::of_children(), blocked: raw::block_signals(Mask::MAX) }
         }
 
@@ -128,8 +128,7 @@ mod hosted {
 
     impl Parent {
         /// From now on these signals wait for the app.
-        #[expect(clippy::new_without_default, reason = "it changes what signals do")]
-        pub fn new() -> Self {
+        pub fn begin() -> Self {
             for signal in FORWARDED {
                 // SAFETY: `sigaction` is a plain structure for which zeros are valid; both pointers are to such.
                 // The handler does only what is safe in one: atomic accesses and kill(2).

@@ -41,7 +41,7 @@ pub fn choose(metadata: &Metadata, workenv: &mut Workenv<'_>, cache: &Cache) -> 
 impl Session {
     /// From now on no signal ends this process before it has done what is to be done in the end.
     pub fn begin(lock: Lock) -> Self {
-        Self { parent: Parent::new(), _lock: lock }
+        Self { parent: Parent::begin(), _lock: lock }
     }
 
     /// Runs the app to its end, does what is to be done then, and ends as it did.
