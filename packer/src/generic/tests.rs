@@ -65,9 +65,10 @@ fn chosen(plan: &Plan) -> (String, &str, String) {
 #[test]
 fn a_source_decides_how_it_is_stored_unless_that_is_said() {
     let project = Project::new(&["dir/file", "small"]);
-    let noise: Vec<u8> = (0_u64..600).flat_map(|i| pspf_core::Digest::of(&i.to_le_bytes()).0).collect();
+    let noise: Vec<u8> = (0_u64..6000).flat_map(|i| pspf_core::Digest::of(&i.to_le_bytes()).0).collect();
     project.write("noise", &noise);
     project.write("text", "line\n".repeat(5000).as_bytes());
+    project.write("noise and text", &[&noise[..], &noise, "line\n".repeat(50_000).as_bytes()].concat());
     project.write("x.gz", b"\x1f\x8b\x08 and so on");
     for (lines, expected) in [
         ("source = \"dir\"", ("tar.gz", "tree", "a")),
@@ -86,6 +87,7 @@ fn a_source_decides_how_it_is_stored_unless_that_is_said() {
         ("source = \"dir/*\"\ncompression = \"tbz2\"", ("tar.bz2", "tree", "a")),
         ("source = \"noise\"", ("raw", "file", "a")),
         ("source = \"text\"", ("gzip", "file", "a")),
+        ("source = \"noise and text\"", ("gzip", "file", "a")),
         ("source = \"text\"\noperations = \"none\"", ("raw", "file", "a")),
         ("source = \"text\"\ntarget = \"share/\"", ("gzip", "file", "share/text")),
         ("source = \"text\"\ntarget = \"{workenv}\"", ("gzip", "file", "text")),

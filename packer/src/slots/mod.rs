@@ -17,7 +17,7 @@ mod strip;
 mod tar;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -294,14 +294,22 @@ pub fn looks_encoded(path: &Path, operations: Operations) -> io::Result<bool> {
     adopt::looks_encoded(path, operations)
 }
 
-/// True when compressing the file is worth it: a sample from its beginning loses a tenth of its size.
+/// True when compressing the file is worth it: samples from all over it lose a tenth of their size.
 pub fn shrinks(path: &Path) -> io::Result<bool> {
-    const SAMPLE: u64 = 256 << 10;
+    const SAMPLE: u64 = 16 << 10;
+    const SAMPLES: u64 = 16;
     const WORTH_A_LOOK: u64 = 4 << 10;
-    let mut sample = Vec::new();
-    File::open(path)?.take(SAMPLE).read_to_end(&mut sample)?;
-    if (sample.len() as u64) < WORTH_A_LOOK {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length < WORTH_A_LOOK {
         return Ok(false);
+    }
+    // Programs often begin with tables that do not shrink, and end with code that does.
+    let mut sample = Vec::new();
+    let step = length.div_ceil(SAMPLES).max(SAMPLE);
+    for offset in (0..length).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+        file.seek(SeekFrom::Start(offset))?;
+        (&mut file).take(SAMPLE).read_to_end(&mut sample)?;
     }
     let mut compressed = flate2::write::DeflateEncoder::new(io::sink(), flate2::Compression::fast());
     io::Write::write_all(&mut compressed, &sample)?;
