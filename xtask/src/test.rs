@@ -75,6 +75,7 @@ fn formatting(tools: &Tools) -> Result<Outcome> {
     project::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     project::run(&mut cargo_freestanding(&["fmt", "--check"]))?;
     project::run(&mut cargo_example(&["fmt", "--check"]))?;
+    project::run(cargo(&["fmt", "--check"]).current_dir(project::root().join("examples/rust-binary")))?;
     done(&mut fuzz::cargo_fuzz(&["fmt", "--check"]))
 }
 

@@ -12,8 +12,8 @@ use super::print;
 /// Write a manifest for a folder that has none, from what is in it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Recognised are Python (requirements.txt, setup.py, main.py, packages), Node (package.json), a static site (index.html), a \
-single program, and a shell script. What was guessed is said; an existing manifest is never overwritten.
+Recognised are Rust (Cargo.toml), Go (go.mod), Python (requirements.txt, setup.py, main.py, packages), Node (package.json), \
+a static site (index.html), a single program, and a shell script. What was guessed is said; an existing manifest is never overwritten.
 
 Example: packer init myproject/ && packer pack myproject/")]
 pub(super) struct Args {
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             .file(folder)
             .hint(format!("packer pack {}", folder.display())));
     }
-    let proposal = guess::guess(folder)?;
+    let proposal = guess::guess(folder)?.ok_or_else(|| guess::unrecognised(folder))?;
     let path = folder.join(proposal.file);
     // Never over something that appeared meanwhile.
     let write = || OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(proposal.text.as_bytes());
@@ -40,16 +40,17 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Shows what `packer init` would write for a folder without a manifest; `None` where nothing is recognised.
-pub(super) fn propose(folder: &Path) -> Option<Error> {
-    let proposal = guess::guess(folder).ok()?;
+/// Shows what `packer init` would write for a folder without a manifest. Gives the error to end with; `None` where nothing
+/// is recognised.
+pub(super) fn propose(folder: &Path) -> Result<Option<Error>> {
+    let Some(proposal) = guess::guess(folder)? else { return Ok(None) };
     eprintln!("this looks like {}; a manifest for it, as {}:\n", proposal.what, proposal.file);
     for line in proposal.text.lines() {
         eprintln!("    {line}");
     }
     eprintln!("\n{}", reasons(&proposal));
     let missing = Error::new(Kind::Configuration, "there is no manifest here").file(folder);
-    Some(missing.hint(format!("packer init {} writes this one", folder.display())))
+    Ok(Some(missing.hint(format!("packer init {} writes this one", folder.display()))))
 }
 
 fn reasons(proposal: &Proposal) -> String {

@@ -93,7 +93,7 @@ pub(super) fn run(args: Args, verbosity: &Verbosity) -> Result<()> {
     let manifest = args.manifest.or(args.project).unwrap_or_else(|| PathBuf::from("."));
     if manifest.is_dir()
         && !guess::has_manifest(&manifest)
-        && let Some(proposal) = init::propose(&manifest)
+        && let Some(proposal) = init::propose(&manifest)?
     {
         return Err(proposal);
     }

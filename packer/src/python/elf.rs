@@ -12,11 +12,11 @@ use crate::error::{Error, Kind, Result};
 
 /// The parts of an ELF file that decide whether it can travel.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Elf {
+pub(crate) struct Elf {
     /// Class and machine; a library only fits a file with the same.
     pub(super) machine: (bool, u16),
     /// The libraries it needs, by soname.
-    pub(super) needed: Vec<String>,
+    pub(crate) needed: Vec<String>,
     /// `DT_RPATH`, which comes before `LD_LIBRARY_PATH`.
     pub(super) rpath: Option<String>,
     /// `DT_RUNPATH`, which comes after it.
@@ -31,7 +31,7 @@ pub(super) struct Elf {
 
 impl Elf {
     /// Reads the file at `path`; `None` when it is not an ELF file that a loader would load.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         let data = tree::read(path)?;
         Ok(Self::parse(&data))
     }

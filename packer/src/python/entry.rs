@@ -84,6 +84,11 @@ pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
                  sys.exit(result if result is None or isinstance(result, (int, str)) else 0)\n"
             )
         }
+        // Not a module that can be imported: this script has its name.
+        None if module == "__main__" => "import runpy\nfrom importlib.machinery import PathFinder\n\n\
+                 if __name__ == \"__main__\":\n    \
+                 runpy.run_path(PathFinder.find_spec(\"__main__\").origin, run_name=\"__main__\")\n"
+            .to_owned(),
         None => format!(
             "import runpy\n\nif __name__ == \"__main__\":\n    \
              runpy.run_module(\"{module}\", run_name=\"__main__\", alter_sys=True)\n"

@@ -20,7 +20,7 @@ mod cache;
 mod command;
 mod compile;
 mod dependencies;
-mod elf;
+pub(crate) mod elf;
 mod entry;
 mod extras;
 mod hooks;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::project;
 use super::site;
 use super::tree::{self, Keep};
 use crate::error::Result;
@@ -49,9 +50,11 @@ const NOT_PACKAGES: [&str; 16] = [
 /// Modules that tools want beside a package.
 const NOT_MODULES: [&str; 8] = ["setup", "conftest", "noxfile", "tasks", "fabfile", "dodo", "toxfile", "SConstruct"];
 
-/// Finds packages and modules at the usual places, or nothing when what the manifest starts is not among them.
+/// Finds packages and modules at the usual places, and what the manifest includes beside them; nothing when what it
+/// starts is not among them.
 pub(super) fn detect(manifest: &Manifest, source: &Path) -> Result<Option<Layout>> {
     let mut wanted: Vec<String> = vec![manifest.name.to_lowercase().replace(['-', '.'], "_")];
+    let patterns = project::patterns(manifest)?;
     let scripts = manifest.scripts.values().chain([&manifest.command]);
     wanted.extend(scripts.map(|script| script.entry_point.module.split('.').next().unwrap_or_default().to_owned()));
     for root in ["src", ""] {
@@ -70,7 +73,8 @@ pub(super) fn detect(manifest: &Manifest, source: &Path) -> Result<Option<Layout
             } else {
                 name.ends_with(".py") && (named || !NOT_MODULES.contains(&stem))
             };
-            if member {
+            let included = || patterns.matched(Path::new(root).join(&name), path.is_dir()).is_whitelist();
+            if member || included() {
                 members.push(name);
             }
         }

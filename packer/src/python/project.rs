@@ -117,7 +117,8 @@ pub(super) fn copy_source(manifest: &Manifest, to: &Path, ours: &[&Path], progre
     Ok(())
 }
 
-fn patterns(manifest: &Manifest) -> Result<Gitignore> {
+/// What the manifest excludes and includes; included is what they whitelist.
+pub(super) fn patterns(manifest: &Manifest) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
     let flavor = &manifest.flavor;
     let excluded = flavor.exclude.iter().map(|pattern| ("exclude", pattern.clone(), pattern));

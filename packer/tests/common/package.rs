@@ -86,11 +86,12 @@ pub fn write_files(directory: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// Copies a project, without what running it may have left there.
+/// Copies a project, without what building or running it may have left there.
 pub fn copy_tree(from: &Path, to: &Path) {
     for (path, metadata) in walk(from) {
         let relative = path.strip_prefix(from).expect("below the root");
-        if relative.components().any(|part| part.as_os_str() == "__pycache__" || part.as_os_str() == "dist") {
+        let made = ["__pycache__", "dist", "node_modules", "target"];
+        if relative.components().any(|part| made.iter().any(|made| part.as_os_str() == *made)) {
             continue;
         }
         if metadata.is_dir() {
