@@ -1,10 +1,12 @@
-"""Predicts with weights that were trained before: y = x @ slope + intercept."""
+"""Predicts with weights that were trained before, for the values that are given as arguments."""
 
 import os
 import sys
 from pathlib import Path
 
 import numpy
+import pandas
+from sklearn.linear_model import LinearRegression
 
 
 def models() -> Path:
@@ -16,8 +18,16 @@ def models() -> Path:
     return pspf.slot("models")
 
 
-def predict() -> None:
-    values = numpy.array([float(word) for word in sys.argv[1:]])
+def trained() -> LinearRegression:
     slope, intercept = numpy.loadtxt(models() / "line.txt")
-    for x, y in zip(values, values * slope + intercept):
-        print(f"{x:g} -> {y:g}")
+    line = LinearRegression()
+    line.coef_, line.intercept_ = numpy.array([slope]), intercept
+    return line
+
+
+def predict() -> None:
+    table = pandas.DataFrame({"x": [float(word) for word in sys.argv[1:]]})
+    if table.empty:
+        sys.exit("usage: ml-model VALUE...")
+    table["y"] = trained().predict(table[["x"]].to_numpy())
+    print(table.to_string(index=False))

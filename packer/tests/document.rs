@@ -65,6 +65,10 @@ lifecycle = "cached"
         ("src/myapp/__init__.py", ""),
         ("src/myapp/main.py", main),
         ("src/myapp/utils.py", ""),
+        ("src/myapp/pages/index.html", "<p>"),
+        ("src/myapp/tests/test_utils.py", ""),
+        ("src/myapp/test_main.py", ""),
+        ("src/myapp/__pycache__/stale.cpython-311.pyc", ""),
         ("tests/test_main.py", ""),
         ("static/style.css", "p {}"),
         ("config/settings.ini", "[x]"),
@@ -78,14 +82,66 @@ lifecycle = "cached"
     let kept = |i: usize| json!([slots[i]["id"], slots[i]["operations"], slots[i]["lifecycle"], slots[i]["purpose"]]);
     assert_eq!(kept(3), json!(["config", "tar.gz", "config", "configuration"]));
     assert_eq!(kept(4), json!(["static", "tar.gz", "runtime", "static-resources"]));
-    for words in [&["verify", "myapp-1.0.0.psp"][..], &["inspect", "myapp-1.0.0.psp"]] {
+    // Directories are as they were, every module is there, and no test.
+    let code = files_in(&project, "myapp-1.0.0.psp", 2);
+    let modules = code.iter().filter(|path| path.starts_with("myapp/") && !path.contains("__pycache__"));
+    let modules: Vec<&str> = modules.map(String::as_str).collect();
+    assert_eq!(modules, ["myapp/__init__.py", "myapp/main.py", "myapp/pages/index.html", "myapp/utils.py"]);
+    let bytecode = |path: &&String| path.starts_with("myapp/") && path.ends_with(".pyc");
+    assert_eq!(code.iter().filter(bytecode).count(), 3, "{code:?}");
+    assert!(files_in(&project, "myapp-1.0.0.psp", 0).iter().any(|path| path.contains("site-packages/pip/")));
+    let commands: [&[&str]; 3] =
+        [&["verify", "myapp-1.0.0.psp"], &["verify", "myapp-1.0.0.psp", "--deep"], &["inspect", "myapp-1.0.0.psp"]];
+    for words in commands {
         common::packer().args(words).current_dir(project.directory()).finish().exits(0);
     }
+}
+
+/// The files in a slot.
+#[track_caller]
+fn files_in(project: &PythonProject, package: &str, slot: usize) -> Vec<String> {
+    let mut inspect = common::packer();
+    let found = inspect.arg("inspect").arg(project.path(package)).args(["--json", "--files"]).finish().exits(0).json();
+    let entries = found["slots"][slot]["entries"].as_array().expect("entries").iter();
+    let files = entries.filter(|entry| entry["kind"] == "file").filter_map(|entry| entry["path"].as_str());
+    files.map(str::to_owned).collect()
 }
 
 #[track_caller]
 fn inspect(project: &PythonProject, package: &str) -> serde_json::Value {
     common::packer().arg("inspect").arg(project.path(package)).arg("--json").finish().exits(0).json()
+}
+
+#[test]
+fn the_options_of_the_guide_build_what_they_say() {
+    let manifest = "[project]\nname = \"myapp\"\nversion = \"1.0.0\"\n[tool.flavor]\nentry_point = \"myapp:main\"\n";
+    let files = [("pyproject.toml", manifest), ("myapp.py", "def main():\n    print('main')\n")];
+    let Some(project) = PythonProject::new(&files) else { return };
+    common::packer().args(["keygen", "--out-dir"]).arg(project.path("keys")).finish().exits(0);
+    let key = ["--private-key", "keys/flavor-private.key", "--public-key", "keys/flavor-public.key"];
+    pack_here(&project, &key).prints("(yours)");
+    pack_here(&project, &["--key-seed", "x", "--launcher", "rust", "--platform", "linux_amd64", "--output", "dist/"]);
+    pack_here(&project, &["--key-seed", "x", "--strip", "--output", "stripped.psp"]);
+    for package in ["myapp-1.0.0.psp", "dist/myapp-1.0.0.psp", "stripped.psp"] {
+        assert_eq!(start(&project, package).finish().exits(0).stays_quiet().stdout(), "main\n");
+    }
+    let size = |package| fs::metadata(project.path(package)).unwrap().len();
+    assert!(size("stripped.psp") < size("dist/myapp-1.0.0.psp"));
+}
+
+#[test]
+fn a_dependency_that_nobody_named_is_told_while_packing() {
+    let manifest = "[project]\nname = \"myapp\"\nversion = \"1.0.0\"\ndependencies = [\"click\"]\n\
+                    [tool.flavor]\nentry_point = \"myapp:main\"\n";
+    let code = "import json, click, requests.adapters\nfrom yaml import load\nfrom . import part\n\n\
+                try:\n    import ujson\nexcept ImportError:\n    ujson = None\n\ndef main():\n    import lazily\n";
+    let files = [("pyproject.toml", manifest), ("myapp/__init__.py", code), ("myapp/part.py", "import myapp\n")];
+    let Some(project) = PythonProject::new(&files) else { return };
+    let packed = pack_here(&project, &["--key-seed", "x"]);
+    for module in ["requests", "yaml"] {
+        assert!(packed.stderr().contains(&format!("myapp/__init__.py imports {module}, which ")), "{packed}");
+    }
+    assert_eq!(packed.stderr().matches(" imports ").count(), 2, "{packed}");
 }
 
 #[test]
@@ -245,5 +301,5 @@ fn the_model_example_predicts_with_the_weights_of_its_slot() {
     let mut predict = Command::new(package);
     predict.env_clear().env("HOME", scratch.dir("home"));
     let finished = predict.args(["1", "2.5"]).finish().exits(0).stays_quiet();
-    assert_eq!(finished.stdout(), "1 -> 1\n2.5 -> 4\n");
+    assert_eq!(finished.stdout(), "  x   y\n1.0 1.0\n2.5 4.0\n");
 }

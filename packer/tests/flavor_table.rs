@@ -172,6 +172,55 @@ fn patterns_keep_files_of_the_project_out_and_in() {
 }
 
 #[test]
+fn tests_stay_out_of_project_and_dependencies_unless_they_are_wanted() {
+    let manifest = |include: &str| {
+        format!(
+            "[project]\nname = \"my-app\"\nversion = \"1.0\"\ndependencies = [\"part\", \"other\"]\n\
+             [tool.flavor]\nentry_point = \"my_app:main\"\n{include}\n\
+             [tool.uv.sources]\npart = {{ path = \"part\" }}\nother = {{ path = \"other\" }}\n"
+        )
+    };
+    let wheel = |name: &str| {
+        format!(
+            "[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n\
+             [project]\nname = \"{name}\"\nversion = \"1\"\n"
+        )
+    };
+    let app = "import json, pathlib, part, other\nfrom . import test_data\n\ndef main():\n    found = []\n    \
+               for module in [part, other, test_data]:\n        here = pathlib.Path(module.__file__).parent\n        \
+               found += [f'{here.name}/{p.relative_to(here)}' for p in here.rglob('*.py')]\n    \
+               print(json.dumps(sorted(found)))\n";
+    let files = [
+        ("pyproject.toml", &*manifest("")),
+        ("my_app/__init__.py", app),
+        ("my_app/test_data.py", ""),
+        ("my_app/test_more.py", ""),
+        ("my_app/conftest.py", ""),
+        ("my_app/tests/test_it.py", ""),
+        ("part/pyproject.toml", &*wheel("part")),
+        ("part/part/__init__.py", ""),
+        ("part/part/tests/test_it.py", ""),
+        ("other/pyproject.toml", &*wheel("other")),
+        ("other/other/__init__.py", "from .tests import runner\n"),
+        ("other/other/docs/index.rst", ""),
+        ("other/other/tests/__init__.py", ""),
+        ("other/other/tests/runner.py", ""),
+        ("other/other/deep/tests/test_it.py", ""),
+    ];
+    let Some(project) = PythonProject::new(&files) else { return };
+    let packed = project.pack(&[]).exits(0);
+    let packed = packed.says("left out what looks like tests: my_app/conftest.py, my_app/test_more.py, my_app/tests (");
+    let wanted = ["my_app/__init__.py", "my_app/test_data.py", "other/__init__.py"];
+    let imported = ["other/tests/__init__.py", "other/tests/runner.py", "part/__init__.py"];
+    assert_eq!(project.report(&[]), json!([&wanted[..], &imported].concat()), "{packed}");
+    fs::write(project.path("pyproject.toml"), manifest("include = [\"tests/\"]")).unwrap();
+    project.pack(&[]).exits(0);
+    let tests = ["my_app/tests/test_it.py", "other/__init__.py", "other/deep/tests/test_it.py"];
+    let all = [&wanted[..2], &tests, &imported[..], &["part/tests/test_it.py"]].concat();
+    assert_eq!(project.report(&[]), json!(all));
+}
+
+#[test]
 fn a_source_that_is_missing_is_told_before_anything_is_built() {
     let Some(project) = project("[[tool.flavor.slots]]\nid = \"a\"\nsource = \"models/\"\n", &[("model/x", "")]) else {
         return;

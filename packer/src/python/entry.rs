@@ -8,7 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::manifest::{EntryPoint, Manifest, Script};
 use crate::progress::Progress;
 
-/// Checks that every one of `scripts` leads to something that can be called, without running any of the project.
+/// Checks that every one of `scripts` leads to something that can be called, without running any of the project, and
+/// notes what its modules import and nobody brings.
 ///
 /// A script is changed where Python would import a module of the same name: `myapp:main` becomes `myapp.main:main`
 /// when `main` is not in `myapp/__init__.py` but in `myapp/main.py`.
@@ -25,13 +26,13 @@ pub(super) fn check(
     let job = serde_json::json!({ "paths": sites, "entries": entries.collect::<Vec<_>>() }).to_string();
     let output =
         run(python(&interpreter.executable).args(["-S", "-c", include_str!("scripts/check.py"), &job]), progress)?;
-    let Ok(verdicts) = serde_json::from_slice::<Vec<Verdict>>(&output.stdout) else {
+    let Ok(Verdicts { entries, missing }) = serde_json::from_slice(&output.stdout) else {
         return Err(Error::new(Kind::Build, "the entry points cannot be checked")
             .file(&manifest.path)
             .output(output.tail())
             .hint("please report this, with the output"));
     };
-    for (script, verdict) in scripts.iter_mut().zip(verdicts) {
+    for (script, verdict) in scripts.iter_mut().zip(entries) {
         if let Some(instead) = verdict.instead.as_deref().and_then(EntryPoint::parse) {
             progress.note(&format!("{} is a module: taking {instead} for {}", script.entry_point, script.field));
             script.entry_point = instead;
@@ -53,10 +54,24 @@ pub(super) fn check(
             });
         }
     }
+    for (module, file) in missing {
+        progress.note(&format!(
+            "{file} imports {module}, which neither the project nor a dependency has: add what brings it to \
+             project.dependencies"
+        ));
+    }
     Ok(())
 }
 
-/// What `scripts/check.py` says about an entry point; nothing when all is well.
+/// What `scripts/check.py` says.
+#[derive(serde::Deserialize)]
+struct Verdicts {
+    entries: Vec<Verdict>,
+    /// Modules that nobody brings, and the file that imports them.
+    missing: Vec<(String, String)>,
+}
+
+/// About an entry point; nothing when all is well.
 #[derive(serde::Deserialize)]
 struct Verdict {
     what: Option<String>,

@@ -11,6 +11,7 @@
 //! | the project | `project`, `plain` | `application-code`, a site directory |
 //! | what it depends on | `dependencies` | `python-environment`, a site directory |
 //! | what it starts | `entry` | entry points that exist |
+//! | what it does not need | `prune` | trees without tests and documentation |
 //! | the interpreter | `runtime`, `libraries`, `elf` | `python-runtime`, a prefix without links |
 //! | byte code | `compile` | `.pyc` files, the same on every run |
 //! | where it runs | [`Workenv`] | directories, files, links, command |
@@ -32,6 +33,7 @@ mod parallel;
 mod plain;
 mod plan;
 mod project;
+mod prune;
 mod runtime;
 mod site;
 mod tree;
@@ -165,6 +167,8 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         |progress| build(&installer, requirements.as_deref(), cache, &source, progress),
     )?;
     let Built { project, environment, scripts, command } = built;
+    let started: Vec<&Script> = scripts.iter().chain([&command]).collect();
+    prune::prune(manifest, &started, &project.site, environment.path(), progress)?;
     let extras = project::extras(&project.site, Some(environment.path()), progress)?;
     let runtime = if extras == guess { runtime } else { runtime::prepare(&interpreter, extras, &shelf, progress)? };
     let program = runtime.path.join("bin").join(&interpreter.name);

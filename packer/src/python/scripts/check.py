@@ -1,5 +1,6 @@
-# Reads {"paths": [...], "entries": [{"module": "a.b", "function": "c.d" or null}, ...]} from its argument and prints
-# one verdict for each entry. Nothing of the project is run: modules are found, and read.
+# Reads {"paths": [project, dependencies], "entries": [{"module": "a.b", "function": "c.d" or null}, ...]} from its argument
+# and prints {"entries": [one verdict for each], "missing": [[module, file that imports it], ...]}. Nothing of the project
+# is run: modules are found, and read.
 import ast
 import difflib
 import importlib.machinery
@@ -117,4 +118,34 @@ def check(module, function):
     return {"what": f"the module {module} has no {first}", "found": ("it has " + ", ".join(sorted(public)[:12])) if public else "it has nothing", "near": close and f"{module}:{close}"}
 
 
-print(json.dumps([check(entry["module"], entry["function"]) for entry in job["entries"]]))
+def missing(base):
+    """What the modules of the project import before anything else, and nobody brings."""
+    found = {}
+    for directory, below, files in os.walk(base):
+        below[:] = sorted(name for name in below if name != "tests")
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            if not name.endswith(".py") or name.startswith("test_") or name == "conftest.py":
+                continue
+            with open(path, "rb") as file:
+                source = file.read()
+            try:
+                body = ast.parse(source, path).body
+            except (SyntaxError, ValueError):
+                continue
+            for node in body:
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                else:
+                    modules = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+                for module in (module.split(".")[0] for module in modules):
+                    known = getattr(sys, "stdlib_module_names", sys.builtin_module_names)
+                    if module not in found and module not in known and module != "pspf" and find(module)[1]:
+                        found[module] = os.path.relpath(path, base)
+    return sorted(found.items())
+
+
+print(json.dumps({
+    "entries": [check(entry["module"], entry["function"]) for entry in job["entries"]],
+    "missing": missing(job["paths"][0]),
+}))
