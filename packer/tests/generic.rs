@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Finish as _, Finished, Scratch};
+use serde_json::json;
 
 /// A project, and the places where its package goes and runs.
 struct Project {
@@ -124,6 +125,29 @@ fn arguments_arrive_untouched_after_those_of_the_manifest() {
         assert_eq!(output, expected.join("\n") + "\n");
         fs::remove_dir_all(project.scratch.join("home/.cache/pspf/v1/envs")).unwrap();
     }
+}
+
+#[test]
+fn what_the_manifest_says_of_the_package_is_in_it() {
+    let project = Project::new(&[("bin/run", ARGUMENTS)]);
+    let text = "x-made-by = \"hand\"\n[package]\nname = \"app\"\nversion = \"2.1\"\ndescription = \"does things\"\n\
+                app_id = \"dev.example/app\"\nrelease = 7\n[execution]\ncommand = \"{workenv}/app/run\"\n\
+                [[slots]]\nid = \"app\"\nsource = \"bin\"\npurpose = \"tool\"\nlifecycle = \"eager\"\n\
+                [policy]\nrequire_env = [\"WANTED\"]\n[extensions]\nx-mine = { a = [1, true] }\n";
+    fs::write(project.path("app.toml"), text).unwrap();
+    project.pack("app.toml").exits(0).prints("packed app 2.1");
+    let metadata = project.start().env("FLAVOR_LAUNCHER_CLI", "1").arg("metadata").finish().exits(0).json();
+    let package = json!({"name": "app", "version": "2.1", "description": "does things"});
+    assert_eq!((&metadata["package"], &metadata["x-made-by"]), (&package, &json!("hand")));
+    let extensions = &metadata["extensions"];
+    assert_eq!(extensions["x-mine"], json!({"a": [1, true]}));
+    let claims = &extensions["x-pspf-claims"];
+    assert_eq!((&claims["app_id"], &claims["release"]), (&json!("dev.example/app"), &json!(7)));
+    let slot = &project.slots()[0];
+    assert_eq!((&slot["id"], &slot["purpose"], &slot["lifecycle"]), (&json!("app"), &json!("tool"), &json!("eager")));
+    project.start().finish().exits(109).prints_nothing().says("missing_env");
+    let started = project.start().env("WANTED", "1").arg("x").finish().exits(0);
+    assert_eq!(started.stdout(), "x\n");
 }
 
 #[test]

@@ -121,7 +121,8 @@ pub(super) fn compression(table: &Table<'_>) -> Result<Option<Operations>> {
     Ok(Some(compression))
 }
 
-const KEYS: [&str; 13] = [
+/// Every key of a slot.
+pub(super) const KEYS: [&str; 13] = [
     "id",
     "source",
     "target",
