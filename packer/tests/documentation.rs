@@ -1,4 +1,4 @@
-//! The examples of docs/cli.md do what they say.
+//! The examples of docs/cli.md do what they say, and the commands of README.md and of the examples work.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
@@ -23,34 +23,99 @@ struct Example {
 fn the_examples_of_the_documentation_give_what_they_show() {
     let Some(()) = common::require_python() else { return };
     let _heavy = common::heavy();
-    let scratch = Scratch::new();
-    common::copy_tree(&common::source_of("hello-cli").join(".."), &scratch.join("here/examples"));
-    share_build_cache(&scratch);
+    let scratch = with_examples();
     let examples = examples(include_str!("../../docs/cli.md"));
     let commands: Vec<&str> =
         examples.iter().filter_map(|example| example.command.strip_prefix("packer ")?.split(' ').next()).collect();
     for command in commands_of_packer() {
         assert!(commands.contains(&command.as_str()), "docs/cli.md has no example of packer {command}");
     }
-    let mut wrong = Vec::new();
-    for example in examples {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &example.command]).current_dir(scratch.join("here"));
-        shell.env("HOME", scratch.join("home")).env("PATH", path_with_packer(&scratch)).env("COLUMNS", "200");
-        for name in ["PSPF_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PSPF_LOG", "PSPF_SEED"] {
-            shell.env_remove(name);
+    let wrong: Vec<String> = examples.iter().filter_map(|example| wrong(example, "docs/cli.md", &scratch)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_commands_of_the_readmes_work() {
+    let Some(()) = common::require_python() else { return };
+    let _heavy = common::heavy();
+    let scratch = with_examples();
+    let code = "def main():\n    print('it runs')\n";
+    common::write_files(&scratch.join("here"), &[("myapp/__init__.py", ""), ("myapp/cli.py", code)]);
+    let mut finished = None;
+    for (readme, text) in [
+        ("README.md", include_str!("../../README.md")),
+        ("examples/README.md", include_str!("../../examples/README.md")),
+    ] {
+        let commands = commands(text, &scratch);
+        assert!(commands.len() >= 2, "{readme} has {commands:?}");
+        for command in commands {
+            finished = Some(shell(&command, &scratch).finish().exits(0));
         }
-        let finished = shell.finish();
-        let place = format!("docs/cli.md, line {}", example.line);
-        let is_error = example.output.first().is_some_and(|line| line.starts_with("error:"));
-        let found = if is_error { finished.stderr() } else { finished.stdout() };
-        let found: Vec<String> = found.lines().map(even).collect();
-        let expected: Vec<String> = example.output.iter().map(|line| even(line)).collect();
-        if (finished.code() == Some(0)) == is_error || !matches(&expected, &found) {
-            wrong.push(format!("{place} shows\n{}\nbut: {finished}", example.output.join("\n")));
+        if readme == "README.md" {
+            finished.take().expect("a command").prints("it runs\n");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    for (readme, text) in [
+        ("examples/hello-cli/README.md", include_str!("../../examples/hello-cli/README.md")),
+        ("examples/any-binary/README.md", include_str!("../../examples/any-binary/README.md")),
+        ("examples/shell-script/README.md", include_str!("../../examples/shell-script/README.md")),
+    ] {
+        let wrong: Vec<String> = examples(text).iter().filter_map(|example| wrong(example, readme, &scratch)).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    }
+}
+
+/// The commands in blocks of shell that need no source of this repository; blocks of TOML become `pyproject.toml`.
+fn commands(text: &str, scratch: &Scratch) -> Vec<String> {
+    let (mut commands, mut language) = (Vec::new(), "");
+    let mut manifest = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("```") {
+            Some(name) => language = name,
+            None if language == "toml" => manifest += &format!("{line}\n"),
+            None if language == "sh" => {
+                let packer = line.strip_prefix("cargo run --release --bin packer -- ");
+                commands.extend(packer.map(|arguments| format!("packer {arguments}")));
+                commands.extend((!line.starts_with("cargo ")).then(|| line.to_owned()));
+            }
+            None => {}
+        }
+    }
+    if !manifest.is_empty() {
+        fs::write(scratch.join("here/pyproject.toml"), manifest).unwrap();
+    }
+    commands
+}
+
+/// What is wrong with an example, if anything is.
+fn wrong(example: &Example, file: &str, scratch: &Scratch) -> Option<String> {
+    let finished = shell(&example.command, scratch).finish();
+    let is_error = example.output.first().is_some_and(|line| line.starts_with("error:"));
+    let found = if is_error { finished.stderr() } else { finished.stdout() };
+    let found: Vec<String> = found.lines().map(even).collect();
+    let expected: Vec<String> = example.output.iter().map(|line| even(line)).collect();
+    let is_right = (finished.code() == Some(0)) != is_error && matches(&expected, &found);
+    let shown = example.output.join("\n");
+    (!is_right).then(|| format!("{file}, line {} shows\n{shown}\nbut: {finished}", example.line))
+}
+
+/// A copy of the examples in `here`, and a new home.
+fn with_examples() -> Scratch {
+    let scratch = Scratch::new();
+    common::copy_tree(&common::source_of("hello-cli").join(".."), &scratch.join("here/examples"));
+    share_build_cache(&scratch);
+    scratch
+}
+
+/// A command as it is typed in `here`.
+fn shell(command: &str, scratch: &Scratch) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).current_dir(scratch.join("here"));
+    shell.env("HOME", scratch.join("home")).env("PATH", path_with_packer(scratch)).env("COLUMNS", "200");
+    for name in ["PSPF_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "PSPF_LOG", "PSPF_SEED"] {
+        shell.env_remove(name);
+    }
+    shell
 }
 
 /// The commands that `packer help` lists.
