@@ -147,6 +147,10 @@ fn info<S: Source>(verified: &Verified<'_, S>) -> Result<()> {
     line(&["  grade   ", grade])?;
     let origin = verified.claims().map_or("unknown", |claims| claims.key_origin.name());
     line(&["  key     ", &hex(&verified.key_id().0), " (", origin, ")"])?;
+    #[cfg(feature = "all")]
+    for (name, command) in crate::entry::all(metadata) {
+        line(&["  entry   ", name, "  ", command])?;
+    }
     for (index, (slot, stored)) in (0..).zip(metadata.slots.iter().zip(verified.package().table())) {
         let (index, size) = (decimal(index), decimal(stored.size));
         let lifecycle = slot.lifecycle.name();

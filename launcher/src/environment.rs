@@ -142,7 +142,7 @@ pub fn of_app(
 /// The variable that tells the app where its package is: an absolute path.
 pub const PACKAGE: &[u8] = b"PSPF_PACKAGE";
 /// Variables that tell the launcher what to do, and not the app; and which package it is, of an app that starts another one.
-const STEERING: [&[u8]; 4] = [crate::cli::VARIABLE, b"PSPF_ENTRY", b"PSPF_DEV", PACKAGE];
+const STEERING: [&[u8]; 4] = [crate::cli::VARIABLE, crate::entry::VARIABLE, b"PSPF_DEV", PACKAGE];
 /// Where programs are looked for when the caller has no PATH, as shells and `execvp` do it.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 

@@ -25,6 +25,7 @@ pub mod cache;
 pub mod cli;
 #[cfg(feature = "all")]
 pub mod data;
+pub mod entry;
 pub mod environment;
 pub mod error;
 pub mod exec;
@@ -180,7 +181,7 @@ fn prepare_workenv<S: Source>(
     env: Environment,
 ) -> Result<Command> {
     workenv.raise_check(&env);
-    let mut command = workenv.command(&verified.metadata().command)?;
+    let mut command = workenv.command(entry::command(verified.metadata(), &env, typed)?)?;
     command.env = environment::of_app(verified.metadata(), env, workenv, cache, typed);
     workenv.prepare(verified, cache, &command)?;
     #[cfg(feature = "all")]

@@ -20,6 +20,8 @@ use rustix::fs::{FileType, FlockOperation};
 use rustix::io::{Errno, FdFlags};
 
 use crate::cache::Cache;
+#[cfg(feature = "all")]
+use crate::entry;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, shown};
 #[cfg(not(feature = "std"))]
@@ -517,7 +519,12 @@ impl Plan {
         }
         plan.written = plan.sealed.len();
         plan.own = plan.written;
-        plan.seal_command(metadata);
+        plan.seal_command(metadata, &metadata.command);
+        // Whichever of them a start is for, the seal is the same one.
+        #[cfg(feature = "all")]
+        for (_, line) in entry::all(metadata) {
+            plan.seal_command(metadata, line);
+        }
         Ok(plan)
     }
 
@@ -533,17 +540,19 @@ impl Plan {
         &self.shared
     }
 
-    /// The files below the workenv that the command line names.
-    fn seal_command(&mut self, metadata: &Metadata) {
-        for (i, word) in text::words(&metadata.command).unwrap_or_default().iter().enumerate() {
+    /// The files below the workenv that a command line names.
+    #[cfg_attr(not(feature = "all"), expect(unused_variables, reason = "slots that change need the larger launcher"))]
+    fn seal_command(&mut self, metadata: &Metadata, line: &str) {
+        for (i, word) in text::words(line).unwrap_or_default().iter().enumerate() {
             let path = match word.strip_prefix("{workenv}/") {
                 Some(path) => path.into(),
                 // A program that is named alone is looked for in bin.
                 None if i == 0 && !has(word, b'/') => concat(&["bin/", word]),
                 None => continue,
             };
+            // Entry points often share a program.
             #[cfg(feature = "all")]
-            if !lifecycle::stays_as_signed(metadata, &path) {
+            if self.sealed[self.written..].contains(&path) || !lifecycle::stays_as_signed(metadata, &path) {
                 continue;
             }
             // Through a link of the workenv's own as well.

@@ -58,6 +58,15 @@ pub(crate) fn adapt(plan: &mut Plan, progress: &dyn Progress) -> Result<Vec<Stri
             "execution.env.{name} has a placeholder: FlavorPack's launcher in Rust fills it in, the one in Go does not"
         ));
     }
+    let own = command(&plan.document).unwrap_or_default();
+    let (mut offered, mut others) = (Vec::new(), Vec::new());
+    for (name, line) in &plan.entry_points {
+        if line == own { &mut offered } else { &mut others }.push(name.clone());
+    }
+    if !others.is_empty() {
+        let others = others.join(", ");
+        progress.note(&format!("FlavorPack's launchers start one command, so the package does not offer {others}"));
+    }
     let document = with_modes(with_places(&plan.document, &places));
     plan.document = without_links(document).map_err(|what| {
         Error::new(Kind::Configuration, what)
@@ -65,7 +74,14 @@ pub(crate) fn adapt(plan: &mut Plan, progress: &dyn Progress) -> Result<Vec<Stri
             .field("--launcher")
             .hint("leave --launcher out: packer's own launcher makes the links")
     })?;
+    let own = command(&plan.document).unwrap_or_default();
+    plan.entry_points = offered.into_iter().map(|name| (name, own.to_owned())).collect();
     Ok(prefixes)
+}
+
+/// The package's own command.
+fn command<'d>(document: &'d Value<'_>) -> Option<&'d str> {
+    document.get("execution")?.get("command")?.as_str()
 }
 
 /// The document with `{slot:N}` filled in.
@@ -123,8 +139,7 @@ fn without_links(mut document: Value<'static>) -> Result<Value<'static>, &'stati
     if links.is_empty() {
         return Ok(document);
     }
-    let command = document.get("execution").and_then(|execution| execution.get("command")).and_then(Value::as_str);
-    let (first, script) = command.and_then(|command| command.split_once(' ')).unwrap_or_default();
+    let (first, script) = command(&document).and_then(|command| command.split_once(' ')).unwrap_or_default();
     let (first, start) = (first.to_owned(), script.to_owned());
     let Some((_, python)) = links.iter().find(|(path, _)| *path == first) else {
         return Err("the package needs links in its workenv, and FlavorPack's launchers make none");

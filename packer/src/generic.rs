@@ -1,5 +1,6 @@
 //! Files and a command as a [`Plan`]: every source is looked at, none is read in full yet.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use pspf_core::json::Value;
@@ -26,7 +27,8 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
         interpreter: None,
     };
     let (slots, numbers) = sources.plan(&manifest.slots, progress)?;
-    let document = renumbered(manifest, &numbers)?;
+    let document = renumbered(manifest, &manifest.document, &numbers)?;
+    let entry_points = entry_points(manifest, &document, &numbers)?;
     let plan = Plan {
         manifest: manifest.path.clone(),
         name: manifest.name.clone(),
@@ -35,7 +37,7 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
         slots,
         app_id: manifest.app_id.clone(),
         release: manifest.release.unwrap_or(0),
-        entry_points: Default::default(),
+        entry_points,
         strip: false,
         facts: Facts::default(),
     };
@@ -44,12 +46,28 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
     Ok(plan)
 }
 
-/// The document, in which slots have other numbers when some are left out.
-fn renumbered(manifest: &Generic, numbers: &[Option<usize>]) -> Result<Value<'static>> {
-    if numbers.iter().all(Option::is_some) {
-        return Ok(manifest.document.clone());
+/// The manifest's entry points, and the package's own command, which goes by the package's name unless an entry point does.
+fn entry_points(
+    manifest: &Generic,
+    document: &Value<'static>,
+    numbers: &[Option<usize>],
+) -> Result<BTreeMap<String, String>> {
+    let text = |value: &Value<'_>| value.as_str().unwrap_or_default().to_owned();
+    let own = document.get("execution").and_then(|execution| execution.get("command")).map(text);
+    let mut entry_points: BTreeMap<String, String> =
+        own.map(|command| (manifest.name.clone(), command)).into_iter().collect();
+    for (name, line) in &manifest.entry_points {
+        entry_points.insert(name.clone(), text(&renumbered(manifest, &line.clone().into(), numbers)?));
     }
-    manifest::renumber(&manifest.document, numbers).map_err(|number| {
+    Ok(entry_points)
+}
+
+/// A part of the document, in which slots have other numbers when some are left out.
+fn renumbered(manifest: &Generic, value: &Value<'static>, numbers: &[Option<usize>]) -> Result<Value<'static>> {
+    if numbers.iter().all(Option::is_some) {
+        return Ok(value.clone());
+    }
+    manifest::renumber(value, numbers).map_err(|number| {
         let spec = &manifest.slots[number.min(manifest.slots.len().saturating_sub(1))];
         spec.place
             .error("platform", format!("{{slot:{number}}} is used, but that slot stays out of this package"))
@@ -85,10 +103,11 @@ fn check_targets(manifest: &Generic, slots: &[PlannedSlot]) -> Result<()> {
 
 /// What the launcher would not find at the first start is told now, as far as it can be known.
 fn check_programs(manifest: &Generic, slots: &[PlannedSlot]) -> Result<()> {
-    let Some((main, setup)) = manifest.programs.split_first() else { return Ok(()) };
     // What setup commands make, nobody knows beforehand.
-    match setup.first() {
-        None => check_program(manifest, slots, main, unfit_for_the_app),
+    match manifest.setup_programs.first() {
+        None => {
+            manifest.programs.iter().try_for_each(|program| check_program(manifest, slots, program, unfit_for_the_app))
+        }
         Some(first) => check_program(manifest, slots, first, |_| None),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pspf_core::claims::Claims;
 use pspf_core::json;
 use pspf_core::metadata::Metadata;
 use pspf_core::sign::KeyId;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::contents::{self, SlotFile};
 use crate::error::Result;
 use crate::package_file::PackageFile;
+use crate::python::PYTHON_KEY;
 
 /// What `packer inspect` shows. The JSON of this is a stable interface.
 #[derive(Debug, Serialize)]
@@ -31,8 +33,8 @@ pub struct Inspection {
     pub version: String,
     /// The command line that starts it.
     pub command: String,
-    /// The commands that it offers, and what they start.
-    pub entry_points: Vec<(String, String)>,
+    /// The commands that it offers.
+    pub entry_points: Vec<EntryPoint>,
     /// Seconds since 1970; 0 when it does not say.
     pub build_timestamp: u64,
     /// The key that signed.
@@ -45,6 +47,17 @@ pub struct Inspection {
     pub metadata_size: u64,
     /// The slots.
     pub slots: Vec<InspectedSlot>,
+}
+
+/// One command of an [`Inspection`].
+#[derive(Debug, Serialize)]
+pub struct EntryPoint {
+    /// Its name: what `PSPF_ENTRY` or the name of a link chooses it by.
+    pub name: String,
+    /// The command line that starts it.
+    pub command: String,
+    /// What that calls, as "module:function", by the word of a Python package.
+    pub calls: Option<String>,
 }
 
 /// One slot of an [`Inspection`].
@@ -115,11 +128,12 @@ pub struct VerifiedPart {
 pub fn inspect(file: &PackageFile) -> Result<Inspection> {
     let package = file.package();
     let verified = file.verify();
+    let json = package.json();
     let (metadata, grade, problem) = match &verified {
         Ok(verified) => (verified.metadata().clone(), verified.grade(), None),
         Err(error) => {
             // What cannot be believed can still be shown, when it can be read at all.
-            let read = package.json().ok().and_then(|text| Metadata::read(&json::parse(&text).ok()?).ok());
+            let read = json.as_ref().ok().and_then(|text| Metadata::read(&json::parse(text).ok()?).ok());
             match read {
                 Some(metadata) => (metadata, Grade::Unsigned, Some(error.to_string())),
                 None => return Err(file.verify().err().unwrap_or_else(crate::Error::cancelled)),
@@ -127,6 +141,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         }
     };
     let claims = metadata.claims.v1();
+    let document = json.as_ref().ok().and_then(|text| json::parse(text).ok());
     let slots = (0_u32..).zip(package.table()).zip(&metadata.slots).map(|((index, descriptor), entry)| {
         let claim = claims.and_then(|claims| claims.slots.get(index as usize));
         InspectedSlot {
@@ -153,7 +168,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         name: metadata.name.clone(),
         version: metadata.version.clone(),
         command: metadata.command.clone(),
-        entry_points: claims.map(|claims| claims.entry_points.clone()).unwrap_or_default(),
+        entry_points: entry_points(claims, document.as_ref()),
         build_timestamp: package.index().build_timestamp(),
         key_id: KeyId::of(&package.index().public_key()).to_string(),
         key_origin: claims.map(|claims| claims.key_origin.name()),
@@ -161,6 +176,17 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         metadata_size: package.index().metadata_size(),
         slots: slots.collect(),
     })
+}
+
+fn entry_points(claims: Option<&Claims>, document: Option<&json::Value<'_>>) -> Vec<EntryPoint> {
+    let calls = document.and_then(|document| document.get("extensions")?.get(PYTHON_KEY)?.get("entry_points"));
+    let entry_points = claims.map_or(&[][..], |claims| &claims.entry_points);
+    let entry_point = |(name, command): &(String, String)| EntryPoint {
+        name: name.clone(),
+        command: command.clone(),
+        calls: calls.and_then(|calls| calls.get(name)?.as_str()).map(str::to_owned),
+    };
+    entry_points.iter().map(entry_point).collect()
 }
 
 /// The same, with the files inside the slots. All slots are read for it, and a package that is not what was signed is an

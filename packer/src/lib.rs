@@ -5,7 +5,7 @@
 //!                               └─> generic (files as they are) ─┘     └─> preview: what packing would do
 //!
 //! launchers ──> pack; foreign: what FlavorPack's ask for
-//! package_file ──> inspect, contents, diff, extract, run: what is done with a finished package
+//! package_file ──> inspect, contents, diff, extract, link, run: what is done with a finished package
 //! trust ──> run, verify: whose packages may run here
 //! workenvs: what packages have extracted on this machine, and how it goes away; clean: what packer keeps
 //! doctor: what this machine has for all of it
@@ -23,6 +23,7 @@ pub mod guess;
 pub mod inspect;
 pub mod keys;
 pub mod launchers;
+pub mod link;
 pub mod manifest;
 mod output;
 pub mod pack;

@@ -88,6 +88,7 @@ pub fn of_launcher(error: &launcher::Error) -> Error {
         102 => Kind::Format,
         103 => Kind::Extraction,
         104 => Kind::Execution,
+        105 => Kind::Arguments,
         106 => Kind::Io,
         107 => Kind::Integrity,
         _ => Kind::Configuration,

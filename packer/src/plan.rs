@@ -31,7 +31,7 @@ pub struct Plan {
     pub app_id: Option<String>,
     /// A number that grows with every release.
     pub release: u64,
-    /// The commands that the package offers, and what they start.
+    /// The commands that the package offers: name to command line. One of them is the package's own, unless its name was taken.
     pub entry_points: BTreeMap<String, String>,
     /// True when symbol tables of programs and libraries are to be left out.
     pub strip: bool,
@@ -135,7 +135,9 @@ impl Plan {
         let has_policy = self.document.get("policy").is_some();
         let execution = self.document.get("execution");
         let has_directory = execution.is_some_and(|execution| execution.get("working_directory").is_some());
-        has_policy || has_directory || self.slots.iter().any(PlannedSlot::needs_all) || self.runs_programs()
+        let is_choice = self.entry_points.len() > 1;
+        let has_slots = self.slots.iter().any(PlannedSlot::needs_all);
+        has_policy || has_directory || is_choice || has_slots || self.runs_programs()
     }
 
     /// True when setup commands run programs.

@@ -16,9 +16,10 @@ use crate::trust::policy::{Action, Violation};
 use crate::trust::{Decision, Standing, Subject, Trust};
 
 /// Becomes the app, or its parent where something is to be done when it has ended. Comes back only with the reason why not.
+/// `entry` names the entry point to start; without it `PSPF_ENTRY` and the file's name decide, as when the package starts itself.
 /// `progress` is told what is odd about a package that runs all the same.
-pub fn run(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Error {
-    match become_app(file, args, progress) {
+pub fn run(file: &PackageFile, entry: Option<&str>, args: Vec<OsString>, progress: &dyn Progress) -> Error {
+    match become_app(file, entry, args, progress) {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -42,12 +43,20 @@ pub fn forbidden(file: &PackageFile, violations: &[Violation]) -> Option<Error> 
     Some(new.field(violation.rule).found(violation.reason.clone()).hint("packer policy show says who demands it"))
 }
 
-fn become_app(file: &PackageFile, args: Vec<OsString>, progress: &dyn Progress) -> Result<Infallible> {
+fn become_app(
+    file: &PackageFile,
+    entry: Option<&str>,
+    args: Vec<OsString>,
+    progress: &dyn Progress,
+) -> Result<Infallible> {
     let verified = file.verify_whole()?;
     admit(file, &verified, progress)?;
     let mut env = places::environment();
     let package = std::path::absolute(file.path()).unwrap_or_else(|_| file.path().to_path_buf());
     env.set(launcher::environment::PACKAGE, package.as_os_str().as_bytes());
+    if let Some(entry) = entry {
+        env.set(launcher::entry::VARIABLE, entry.as_bytes());
+    }
     let typed = file.path().as_os_str().as_bytes().to_vec();
     let args = args.into_iter().map(OsString::into_vec).collect();
     launcher::become_app(&verified, typed, args, env).map_err(|error| of_launcher(&error).file(file.path()))

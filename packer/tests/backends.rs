@@ -38,7 +38,7 @@ fn packs_with(backend: &str, lines: &str, files: &[(&str, &str)]) {
     project.pack(&[]).exits(0);
     assert_eq!(common::snapshot(&project.directory()), before, "packing changed the project");
     assert_eq!(project.report(&["a b"]), json!({"version": "1.2", "data": "hello", "argv": ["a b"]}));
-    let offers = metadata(&project)["extensions"]["x-pspf-claims"]["entry_points"].clone();
+    let offers = metadata(&project)["extensions"]["x-pspf-python"]["entry_points"].clone();
     assert_eq!(offers, json!({"my-app": "my_app:main", "my-window": "my_app:window"}));
 }
 

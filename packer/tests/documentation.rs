@@ -139,6 +139,12 @@ fn examples(text: &str) -> Vec<Example> {
             Some(command) if inside => {
                 examples.push(Example { line: number + 1, command: command.to_owned(), output: Vec::new() });
             }
+            // The shell asks for more of a command.
+            None if inside && line.starts_with("> ") => {
+                let example = examples.last_mut().expect("a command first");
+                example.command.push('\n');
+                example.command.push_str(&line[2..]);
+            }
             None if inside => examples.last_mut().expect("a command first").output.push(line.to_owned()),
             _ => {}
         }

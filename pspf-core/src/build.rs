@@ -146,7 +146,7 @@ impl Builder {
         self
     }
 
-    /// The commands that the package offers, and what they start.
+    /// The commands that the package offers: name to command line.
     #[must_use]
     pub fn entry_points(mut self, entry_points: Vec<(String, String)>) -> Self {
         self.entry_points = entry_points;

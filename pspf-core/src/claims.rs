@@ -44,7 +44,7 @@ pub struct Claims {
     /// The keys that signed earlier releases, each vouching for the next. Only read with the feature `foreign`: the small
     /// launcher trusts nobody by it.
     pub lineage: Vec<Succession>,
-    /// Commands that the package offers, and what they start.
+    /// Commands that the package offers: name to command line, in the form of `execution.command`. Names are any text.
     pub entry_points: Vec<(String, String)>,
 }
 

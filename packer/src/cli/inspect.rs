@@ -42,8 +42,9 @@ fn describe(package: &Inspection) -> String {
     lines.push(format!("  grade     {}", package.grade));
     lines.push(format!("  key       {}{}", package.key_id, origin(package.key_origin)));
     lines.push(format!("  command   {}", package.command));
-    for (name, target) in &package.entry_points {
-        lines.push(format!("  offers    {name} ({target})"));
+    for entry in &package.entry_points {
+        let does = entry.calls.as_ref().unwrap_or(&entry.command);
+        lines.push(format!("  offers    {} ({})", printable(&entry.name), printable(does)));
     }
     lines.push(format!("  launcher  {}, metadata {}", size(package.launcher_size), size(package.metadata_size)));
     lines.push(format!("  slots     {}", package.slots.len()));

@@ -9,6 +9,7 @@ mod init;
 mod inspect;
 mod keygen;
 mod launchers;
+mod link;
 mod pack;
 mod policy;
 mod progress;
@@ -65,6 +66,8 @@ enum Command {
     Launchers(launchers::Args),
     /// Check a whole package, then run it
     Run(run::Args),
+    /// Make a package's commands callable by their names
+    Link(link::Args),
     /// Say whose packages you trust, and see what is known
     Trust(trust::Args),
     /// What this machine demands of packages
@@ -145,6 +148,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Keygen(args) => keygen::run(&args),
         Command::Launchers(args) => launchers::run(&args),
         Command::Run(args) => run::run(args),
+        Command::Link(args) => link::run(&args),
         Command::Trust(args) => trust::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Workenv(args) => workenv::run(&args, &verbosity),

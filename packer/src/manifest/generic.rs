@@ -3,6 +3,7 @@
 //! The schema is in docs/manifest.md. The JSON that FlavorPack's own builders take is such a manifest.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pspf_core::claims;
@@ -11,7 +12,7 @@ use pspf_core::metadata::{FORMAT, WORKENV_KEY};
 
 use super::fields::{Extra, Table};
 use super::launch;
-use super::names::{Names, in_workenv};
+use super::names::{Names, check_command_name, in_workenv};
 use super::slots::{self, SlotSpec};
 use super::syntax::{Language, Source};
 use super::types::Place;
@@ -36,8 +37,12 @@ pub struct Generic {
     pub document: Value<'static>,
     /// `slots`
     pub slots: Vec<SlotSpec>,
-    /// What is started: `execution.command` first, then the setup commands' programs in their order.
+    /// `execution.entry_points`: name to command line.
+    pub entry_points: BTreeMap<String, String>,
+    /// What users start: the program of `execution.command` first, then those of the entry points.
     pub programs: Vec<Program>,
+    /// What setup commands start, in their order.
+    pub setup_programs: Vec<Program>,
     /// Files that setup commands write: paths below the workenv.
     pub written: Vec<String>,
     /// Paths below the workenv whose modes setup commands set.
@@ -75,7 +80,9 @@ pub(super) fn parse(source: Source<'_>, absolute: &Path) -> Result<Generic> {
 
     let mut reader = Reader {
         names: Names::new(&name, Some(&version)),
+        entry_points: BTreeMap::new(),
         programs: Vec::new(),
+        setup_programs: Vec::new(),
         written: Vec::new(),
         chmods: Vec::new(),
     };
@@ -112,7 +119,9 @@ pub(super) fn parse(source: Source<'_>, absolute: &Path) -> Result<Generic> {
         version,
         document: Value::Object(document),
         slots,
+        entry_points: reader.entry_points,
         programs: reader.programs,
+        setup_programs: reader.setup_programs,
         written: reader.written,
         chmods: reader.chmods,
         notes: reader.names.notes,
@@ -198,7 +207,9 @@ fn extensions(root: &Table<'_>) -> Result<Option<Value<'static>>> {
 /// Walks the manifest and gathers what concerns all of it.
 struct Reader {
     names: Names,
+    entry_points: BTreeMap<String, String>,
     programs: Vec<Program>,
+    setup_programs: Vec<Program>,
     written: Vec<String>,
     chmods: Vec<String>,
 }
@@ -206,8 +217,17 @@ struct Reader {
 impl Reader {
     fn execution(&mut self, table: &Table<'_>) -> Result<Value<'static>> {
         // FlavorPack's Go builder takes the environment under its long name as well.
-        table.only(&["command", "env", "environment"], Extra::Kept)?;
-        let command = self.command(table, "command", "\"{workenv}/bin/app\"")?;
+        table.only(&["command", "entry_points", "env", "environment"], Extra::Kept)?;
+        let (command, program) = self.command(table, "command", "\"{workenv}/bin/app\"")?;
+        self.programs.push(program);
+        if let Some(entries) = table.table("entry_points")? {
+            for name in entries.keys() {
+                check_command_name(&entries, name)?;
+                let (line, program) = self.command(&entries, name, "\"{workenv}/bin/other\"")?;
+                self.entry_points.insert(name.to_owned(), line);
+                self.programs.push(program);
+            }
+        }
         let mut env = launch::variables(table, "environment", &mut self.names)?;
         env.extend(launch::variables(table, "env", &mut self.names)?);
         let mut members: Vec<(Cow<'static, str>, Value<'static>)> =
@@ -227,11 +247,11 @@ impl Reader {
         match kind {
             "execute" => {
                 table.only(&["type", "command"], Extra::Refused)?;
-                members.push(("command", self.command(table, "command", "\"{workenv}/bin/prepare\"")?.into()));
+                members.push(("command", self.setup_program(table)?.into()));
             }
             "enumerate_and_execute" => {
                 table.only(&["type", "enumerate", "command"], Extra::Refused)?;
-                members.push(("command", self.command(table, "command", "\"{workenv}/bin/prepare\"")?.into()));
+                members.push(("command", self.setup_program(table)?.into()));
                 let enumerate = table
                     .table("enumerate")?
                     .ok_or_else(|| table.missing("enumerate", "{ path = \"{workenv}/data\", pattern = \"*.csv\" }"))?;
@@ -317,11 +337,16 @@ impl Reader {
         Ok(())
     }
 
-    /// A command line, whose program is looked for in the slots.
-    fn command(&mut self, table: &Table<'_>, key: &str, example: &str) -> Result<String> {
+    fn setup_program(&mut self, table: &Table<'_>) -> Result<String> {
+        let (command, program) = self.command(table, "command", "\"{workenv}/bin/prepare\"")?;
+        self.setup_programs.push(program);
+        Ok(command)
+    }
+
+    /// A command line, which is one string or a list of words, and its program.
+    fn command(&mut self, table: &Table<'_>, key: &str, example: &str) -> Result<(String, Program)> {
         let (line, word) = self.names.command(table, key, example)?;
-        self.programs.push(Program { word, place: table.place_at(key) });
-        Ok(line)
+        Ok((line, Program { word, place: table.place_at(key) }))
     }
 }
 

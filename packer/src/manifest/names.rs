@@ -155,6 +155,23 @@ impl Names {
     }
 }
 
+/// Refuses the key of `table` as the name of a command: links of that name are made, and some shells and systems take less
+/// than others.
+pub(super) fn check_command_name(table: &Table<'_>, name: &str) -> Result<()> {
+    let valid = !name.is_empty()
+        && name.len() <= limits::COMPONENT
+        && !name.starts_with(['.', '-'])
+        && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"/\\:{}".contains(c));
+    if valid {
+        return Ok(());
+    }
+    Err(table
+        .error_at(name, "the command's name cannot be a file name")
+        .expected("letters, digits, \"-\", \"_\" and \".\", with none of \"-\" and \".\" in front")
+        .found(format!("{name:?}"))
+        .hint("give the command another name"))
+}
+
 /// A path below the workenv as the package's metadata have it.
 pub(super) fn in_workenv(path: &str) -> String {
     if path.is_empty() { "{workenv}".to_owned() } else { format!("{{workenv}}/{path}") }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fields::{Extra, Found, Table, nearest};
-use super::names::{Names, in_workenv};
+use super::names::{Names, check_command_name, in_workenv};
 use super::slots::{self, SlotSpec};
 use super::syntax::{Language, Source};
 use super::types::{EntryPoint, Execution, Flavor, Manifest, Requirement, Script};
@@ -311,15 +311,7 @@ fn scripts(project: &Table<'_>, key: &str) -> Result<BTreeMap<String, Script>> {
     let Some(table) = project.table(key)? else { return Ok(BTreeMap::new()) };
     let mut scripts = BTreeMap::new();
     for name in table.keys() {
-        let valid = !name.is_empty()
-            && !name.starts_with(['.', '-'])
-            && name.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"/\\:{}".contains(c));
-        if !valid {
-            return Err(table
-                .error_at(name, "the command's name cannot be a file name")
-                .expected("letters, digits, \"-\", \"_\" and \".\"")
-                .found(format!("{name:?}")));
-        }
+        check_command_name(&table, name)?;
         if let Some(found) = table.string(name)? {
             scripts.insert(name.to_owned(), script(&table, name, name.to_owned(), &found)?);
         }
@@ -369,7 +361,10 @@ fn command(
             .field("tool.flavor.entry_point")
             .expected(format!("one of {}", list(scripts.values().map(|script| script.entry_point.to_string()))))
             .found(format!("project.scripts with {}", list(scripts.keys().cloned())))
-            .hint("add entry_point = \"...\" under [tool.flavor]")),
+            .hint(format!(
+                "add {} under [tool.flavor]; the others stay commands of the package",
+                list(scripts.values().take(1).map(|script| format!("entry_point = \"{}\"", script.entry_point)))
+            ))),
     }
 }
 

@@ -55,6 +55,7 @@ use crate::sources::Sources;
 pub(crate) use command::on_path;
 pub use hooks::Hooks;
 pub use interpreter::{Interpreter, Origin, on_this_machine};
+pub(crate) use plan::PYTHON_KEY;
 pub use plan::plan;
 pub use workenv::{Workenv, WorkenvFile};
 
@@ -99,7 +100,7 @@ pub struct Staged {
     /// Shared libraries that the user's machine must have besides glibc, since extension modules of dependencies
     /// expect them: most often `libstdc++.so.6` and `libgcc_s.so.1`.
     pub libraries: BTreeSet<String>,
-    /// The package's commands: name to `module:function`.
+    /// What the package's commands call: name to `module:function`. [`Workenv::entry_points`] starts them.
     pub entry_points: BTreeMap<String, String>,
     /// The manifest's own slots that are for the platform.
     pub slots: Vec<PlannedSlot>,
@@ -197,8 +198,14 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     }
     let libraries = libraries::expected_of_the_machine(&[&environment.path, &project.site], &runtime.path)?;
     hooks.set_version(&project.version);
-    let entry_points =
-        scripts.iter().chain([&command]).map(|script| (script.name.clone(), script.entry_point.to_string())).collect();
+    let entry_points: BTreeMap<String, String> =
+        [&command].into_iter().chain(&scripts).map(|one| (one.name.clone(), one.entry_point.to_string())).collect();
+    if let Some(taken) = entry_points.get(&command.name).filter(|taken| **taken != command.entry_point.to_string()) {
+        progress.note(&format!(
+            "the script {} calls {taken}, and the package itself {}: a link called {} starts the script",
+            command.name, command.entry_point, command.name
+        ));
+    }
     let mut workenv = workenv::lay_out(&interpreter, &command, &scripts, &data);
     if slots.iter().any(|slot| slot.lifecycle == Lifecycle::Lazy) {
         let sites = [&project.site, &environment.path];

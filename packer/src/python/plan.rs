@@ -19,8 +19,14 @@ use crate::{slots, sources};
 pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
     check_targets(manifest, &staged)?;
     let document = document(manifest, &staged)?;
-    let Staged { name, version, python, runtime, environment, application, glibc, entry_points, slots, hooks, .. } =
-        staged;
+    let own = document.get("execution").and_then(|execution| execution.get("command")).and_then(Value::as_str);
+    let line = |words: &Vec<String>| match own {
+        // The manifest's arguments belong to the package's own command, whatever name it is started by.
+        Some(own) if *words == staged.workenv.command => own.to_owned(),
+        _ => quote(words),
+    };
+    let entry_points = staged.workenv.entry_points.iter().map(|(name, words)| (name.clone(), line(words))).collect();
+    let Staged { name, version, python, runtime, environment, application, glibc, slots, hooks, .. } = staged;
     let compressed = sources::archive(manifest.flavor.compression.unwrap_or(Operations::GZIP));
     let own = [
         slot(RUNTIME, runtime, "runtime", compressed),
@@ -140,10 +146,17 @@ fn document(manifest: &Manifest, staged: &Staged) -> Result<Value<'static>> {
     ];
     members.extend(manifest.flavor.policy.clone().map(|policy| ("policy", policy)));
     let links = Value::Array(workenv.links.iter().map(link).collect());
-    members.push(("extensions", Value::object([(WORKENV_KEY, Value::object([("links", links)]))])));
+    let calls = staged.entry_points.iter().map(|(name, calls)| (Cow::Owned(name.clone()), calls.clone().into()));
+    let extensions = [
+        (WORKENV_KEY, Value::object([("links", links)])),
+        (PYTHON_KEY, Value::object([("entry_points", Value::Object(calls.collect()))])),
+    ];
+    members.push(("extensions", Value::object(extensions)));
     Ok(Value::object(members))
 }
 
+/// The key under `extensions` for what a Python package tells of itself, which no launcher acts on: what its entry points call.
+pub(crate) const PYTHON_KEY: &str = "x-pspf-python";
 /// How many slots of packer's own there are.
 const OWN: usize = 3;
 

@@ -28,6 +28,8 @@ pub struct Workenv {
     pub links: BTreeMap<String, String>,
     /// The command that starts the app, before the user's arguments.
     pub command: Vec<String>,
+    /// The commands that the package offers, that one among them unless a script that does something else has its name.
+    pub entry_points: BTreeMap<String, Vec<String>>,
     /// Variables of the caller that the app does not see; `*` stands for anything.
     pub unset: Vec<String>,
     /// Variables that are passed on although `unset` has them.
@@ -88,6 +90,11 @@ pub(super) fn lay_out(
         }
     }
     let here = |path: &str| format!("{{workenv}}/{path}");
+    let words = |start: &str| vec![program(interpreter), here(start)];
+    let mut entry_points = BTreeMap::from([(command.name.clone(), words(&start))]);
+    for script in scripts {
+        entry_points.insert(script.name.clone(), words(&format!("bin/{}", script.name)));
+    }
     Workenv {
         directories: layout.directories.iter().map(|path| here(path)).collect(),
         files: layout
@@ -96,7 +103,8 @@ pub(super) fn lay_out(
             .map(|(path, (content, mode))| WorkenvFile { path: here(&path), content, mode })
             .collect(),
         links: layout.links.into_iter().map(|(path, target)| (here(&path), here(&target))).collect(),
-        command: vec![program(interpreter), here(&start)],
+        command: words(&start),
+        entry_points,
         unset: UNSET.map(str::to_owned).to_vec(),
         pass: PASS.map(str::to_owned).to_vec(),
         set: BTreeMap::new(),

@@ -305,7 +305,7 @@ fn build(slots: &[Stocked], key: &SecretKey) -> Vec<u8> {
         .app_id(Some(app_id.into()), 7)
         .build_timestamp(1_735_714_496)
         .lineage(vec![link])
-        .entry_points(vec![("sample".into(), "sample:main".into())]);
+        .entry_points(vec![("sample".into(), "{workenv}/bin/sample".into())]);
     for (slot, _) in slots {
         builder = builder.slot(slot.clone());
     }

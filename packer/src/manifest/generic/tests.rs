@@ -53,6 +53,7 @@ const EVERYTHING: &str = r#"
     [execution]
     command = ["{workenv}/bin/app", "--name", "a b"]
     env = { DATA = "{slot:1}/x" }
+    entry_points = { admin = ["{workenv}/bin/admin", "a b"] }
     [[slots]]
     id = "app"
     source = "bin/"
@@ -140,8 +141,10 @@ fn everything_that_a_manifest_can_say_is_typed() {
         ("share/app/data.csv", Lifecycle::Config, Some(0o600))
     );
     assert_eq!((data.purpose.as_str(), data.operations, data.encoded), ("payload", None, None));
-    let programs: Vec<&str> = manifest.programs.iter().map(|program| program.word.as_str()).collect();
-    assert_eq!(programs, ["{workenv}/bin/app"; 3]);
+    let words = |programs: &[Program]| programs.iter().map(|program| program.word.clone()).collect::<Vec<_>>();
+    assert_eq!(words(&manifest.programs), ["{workenv}/bin/app", "{workenv}/bin/admin"]);
+    assert_eq!(words(&manifest.setup_programs), ["{workenv}/bin/app"; 2]);
+    assert_eq!(manifest.entry_points["admin"], "{workenv}/bin/admin 'a b'");
     assert_eq!((manifest.written, manifest.chmods), (vec!["etc/app.conf".to_owned()], vec!["bin/app".to_owned()]));
     assert_eq!(manifest.notes, [""; 0]);
 }
