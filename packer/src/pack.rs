@@ -251,6 +251,13 @@ pub(crate) fn plan(
             (generic::plan(manifest, platform, progress)?, None)
         }
     };
+    for slot in plan.merged()? {
+        progress.note(&format!(
+            "slot {} shares its place with something else, so it stays as it was first extracted, whatever {} means elsewhere",
+            slot.id,
+            slot.lifecycle.name()
+        ));
+    }
     for slot in &mut plan.slots {
         options.defaults.apply(slot, names_operations(input, &slot.id))?;
     }

@@ -102,6 +102,29 @@ pub struct Facts {
 impl Plan {
     /// Where the slots go: asked of the same code as the launcher asks.
     pub fn placements(&self) -> Result<Vec<Placement>> {
+        let slots: Vec<placement::Slot<'_>> = self.slots.iter().map(PlannedSlot::as_placed).collect();
+        Ok(placement::among(&slots, &self.written()?.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Slots that stay as they were first extracted, although their lifecycle has them removed or refreshed: something else is at
+    /// their targets. The launcher asks in the same way (docs/format.md section 3.3).
+    pub fn merged(&self) -> Result<Vec<&PlannedSlot>> {
+        let written = self.written()?;
+        let written: Vec<&str> = written.iter().map(String::as_str).collect();
+        let slots = self.slots.iter().map(|slot| placement::Slot { lifecycle: Lifecycle::Runtime, ..slot.as_placed() });
+        let slots: Vec<_> = slots.collect();
+        let (beside_all, beside_slots) = (placement::among(&slots, &written), placement::among(&slots, &[]));
+        let is_merged = |(slot, (all, slots)): &(&PlannedSlot, (&Placement, &Placement))| match slot.lifecycle {
+            Lifecycle::Startup => !matches!(all, Placement::Shared(_)),
+            Lifecycle::Init => !matches!(slots, Placement::Shared(_)),
+            _ => false,
+        };
+        let slots = self.slots.iter().zip(beside_all.iter().zip(&beside_slots));
+        Ok(slots.filter(is_merged).map(|(slot, _)| slot).collect())
+    }
+
+    /// The paths that directories, files, links and modes are written to at the first start.
+    fn written(&self) -> Result<Vec<String>> {
         let Value::Object(members) = &self.document else { return Ok(Vec::new()) };
         let mut members = members.clone();
         members.push(("format".into(), FORMAT.into()));
@@ -113,9 +136,7 @@ impl Plan {
                 .found(error.to_string())
                 .hint("mend that field of the manifest")
         })?;
-        let written: Vec<&str> = metadata.written_paths().collect();
-        let slots: Vec<placement::Slot<'_>> = self.slots.iter().map(PlannedSlot::as_placed).collect();
-        Ok(placement::among(&slots, &written))
+        Ok(metadata.written_paths().map(str::to_owned).collect())
     }
 
     /// The document with the command lines of shutdown slots.

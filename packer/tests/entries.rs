@@ -160,6 +160,47 @@ fn every_script_of_a_python_project_starts_by_its_name() {
 }
 
 #[test]
+fn programs_that_wheels_bring_are_beside_the_project_s_own() {
+    let setuptools = "[build-system]\nrequires = [\"setuptools>=64\"]\nbuild-backend = \"setuptools.build_meta\"\n";
+    let app = format!(
+        "{setuptools}[project]\nname = \"app\"\nversion = \"1\"\nscripts.app = \"app:main\"\n\
+         [tool.flavor.build]\ndependencies = [\"./part\"]\n\
+         [tool.setuptools]\npy-modules = [\"app\"]\n\
+         script-files = [\"bin/of-shell\", \"bin/of-python\", \"bin/python-x\"]\n"
+    );
+    let part = format!(
+        "{setuptools}[project]\nname = \"part\"\nversion = \"1\"\nscripts.part-entry = \"part:main\"\n\
+         [tool.setuptools]\npy-modules = [\"part\"]\nscript-files = [\"bin/part-shell\", \"bin/part-python\"]\n"
+    );
+    // They say how they were started: a link in bin, first on PATH, and for Python the interpreter that is packed.
+    let python = "#!/usr/bin/env python\nimport json, os, sys\nprint(json.dumps([sys.prefix, sys.argv]))\n";
+    let main = "import json, os, subprocess, sys\n\ndef main():\n    told = {}\n    \
+                for name in ['of-shell', 'of-python', 'part-shell']:\n        \
+                told[name] = subprocess.run([name, 'a b'], capture_output=True, text=True, check=True).stdout\n    \
+                told['bin'] = sorted(os.listdir(sys.prefix + '/bin'))\n    told['prefix'] = sys.prefix\n    \
+                print(json.dumps(told))\n";
+    let files = [
+        ("pyproject.toml", &*app),
+        ("app.py", main),
+        ("bin/of-shell", "#!/bin/sh\necho \"shell $1\"\n"),
+        ("bin/of-python", python),
+        ("bin/python-x", "#!/bin/sh\n"),
+        ("part/pyproject.toml", &*part),
+        ("part/part.py", "def main():\n    pass\n"),
+        ("part/bin/part-shell", "#! /bin/sh\necho \"part $1\"\n"),
+        ("part/bin/part-python", python),
+    ];
+    let Some(project) = PythonProject::new(&files) else { return };
+    project.pack(&[]).exits(0);
+    let told = project.report(&[]);
+    assert_eq!(told["bin"], json!(["app", "of-python", "of-shell", "part-shell"]));
+    assert_eq!((&told["of-shell"], &told["part-shell"]), (&"shell a b\n".into(), &"part a b\n".into()));
+    let prefix = told["prefix"].as_str().unwrap();
+    let of_python: Value = serde_json::from_str(told["of-python"].as_str().unwrap()).unwrap();
+    assert_eq!(of_python, json!([prefix, [format!("{prefix}/bin/of-python"), "a b"]]));
+}
+
+#[test]
 fn several_scripts_without_one_to_begin_with_are_listed() {
     let manifest =
         "[project]\nname = \"tools\"\nversion = \"1\"\n[project.scripts]\none = \"tools:one\"\ntwo = \"tools:two\"\n";

@@ -137,6 +137,26 @@ fn the_package_has_the_names_and_the_counter_of_its_manifest() {
 }
 
 #[test]
+fn the_name_may_be_where_flavorpack_has_it_too() {
+    let Some(project) = project("[tool.flavor.metadata]\npackage_name = \"other\"\n", &[]) else { return };
+    project.pack(&["--dry-run"]).exits(0).prints("would pack other 1.0");
+    let both = |name: &str| {
+        let lines = format!("package_name = \"other\"\n[tool.flavor.metadata]\npackage_name = \"{name}\"\n");
+        fs::write(project.path("pyproject.toml"), manifest(&lines)).unwrap();
+        project.pack(&["--dry-run"])
+    };
+    both("other").exits(0).prints("would pack other 1.0");
+    is_refused(
+        both("third"),
+        109,
+        &["line 8, tool.flavor.metadata.package_name", "two names", "\"other\"", "\"third\""],
+    );
+    is_refused(both("a/b"), 109, &["tool.flavor.metadata.package_name", "file name"]);
+    fs::write(project.path("pyproject.toml"), manifest("[tool.flavor.metadata]\nname = \"x\"\n")).unwrap();
+    is_refused(project.pack(&["--dry-run"]), 109, &["tool.flavor.metadata.name", "one of package_name"]);
+}
+
+#[test]
 fn the_interpreter_is_the_one_that_the_manifest_names() {
     let Some(project) = project("python = \"no/such/python\"\n", &[]) else { return };
     // Without --python, whatever the tests are told to pack.

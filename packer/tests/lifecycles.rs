@@ -230,6 +230,31 @@ fn an_init_slot_goes_without_setup_commands_too_unless_another_slot_is_in_it() {
 }
 
 #[test]
+fn packing_tells_which_slots_stay_because_something_else_is_in_their_place() {
+    let said = |more: &str| {
+        let files = [("app/bin/run", RUN), ("tools/a", "a"), ("more/b", "b")];
+        let app = App::new(&files, &manifest(more));
+        let mut pack = common::pack(&app.scratch.join("project"), &app.scratch.join("again.psp"));
+        pack.env("PSPF_CACHE_DIR", app.scratch.join("build")).finish().exits(0).stderr()
+    };
+    let inside = "[[slots]]\nid = \"more\"\nsource = \"more\"\ntarget = \"tools/more\"\n";
+    let written = "[[setup_commands]]\ntype = \"write_file\"\npath = \"tools/words\"\ncontent = \"\"\n";
+    let told = "note: slot tools shares its place with something else, so it stays as it was first extracted";
+    for (lifecycle, beside, stays) in [
+        ("init", inside, true),
+        ("startup", inside, true),
+        ("startup", written, true),
+        ("init", written, false),
+        ("init", "", false),
+        ("startup", "", false),
+        ("runtime", inside, false),
+    ] {
+        let said = said(&(slot("tools", lifecycle) + beside));
+        assert_eq!(said.matches(told).count(), usize::from(stays), "{lifecycle} {beside}: {said}");
+    }
+}
+
+#[test]
 fn a_dev_slot_is_there_when_the_caller_develops_and_only_then() {
     let app = App::new(&[("app/bin/run", RUN), ("probes/a", "a")], &manifest(&slot("probes", "dev")));
     let developing = |script: &str| app.start().env("PSPF_DEV", "1").arg(script).finish();

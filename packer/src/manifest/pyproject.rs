@@ -130,7 +130,7 @@ fn no_other_flavor(tool: &Table<'_>) -> Result<()> {
 }
 
 /// Every key of `[tool.flavor]`.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "app_id",
     "build",
     "compression",
@@ -139,6 +139,7 @@ const KNOWN: [&str; 15] = [
     "exclude",
     "execution",
     "include",
+    "metadata",
     "package_name",
     "policy",
     "python",
@@ -151,15 +152,7 @@ const KNOWN: [&str; 15] = [
 fn flavor(table: &Table<'_>, project: &str, version: Option<&str>) -> Result<(Flavor, Option<Script>, Option<String>)> {
     table.only(&KNOWN, Extra::Refused)?;
     let text = |key| Ok::<_, Error>(table.string(key)?.map(|found| found.value.to_owned()));
-    let package_name = table.nonempty("package_name")?;
-    if let Some(name) = &package_name
-        && !is_project_name(name)
-    {
-        return Err(table
-            .error_at("package_name", "the package's name is used as a file name and cannot be this")
-            .expected("letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends")
-            .found(format!("{name:?}")));
-    }
+    let package_name = package_name(table)?;
     let entry_point = match table.string("entry_point")? {
         Some(found) => Some(script(table, "entry_point", String::new(), &found)?),
         None => None,
@@ -193,6 +186,29 @@ fn flavor(table: &Table<'_>, project: &str, version: Option<&str>) -> Result<(Fl
         notes: names.notes,
     };
     Ok((flavor, entry_point, text("description")?))
+}
+
+/// `package_name`, which FlavorPack also takes in a table `metadata`.
+fn package_name(flavor: &Table<'_>) -> Result<Option<String>> {
+    let checked = |table: &Table<'_>| match table.nonempty("package_name")? {
+        Some(name) if !is_project_name(&name) => Err(table
+            .error_at("package_name", "the package's name is used as a file name and cannot be this")
+            .expected("letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends")
+            .found(format!("{name:?}"))
+            .hint("shorten it; description takes any text")),
+        name => Ok(name),
+    };
+    let own = checked(flavor)?;
+    let Some(metadata) = flavor.table("metadata")? else { return Ok(own) };
+    metadata.only(&["package_name"], Extra::Refused)?;
+    match (own, checked(&metadata)?) {
+        (Some(own), Some(other)) if own != other => Err(metadata
+            .error_at("package_name", "the package has two names")
+            .expected(format!("{own:?}, as tool.flavor.package_name says"))
+            .found(format!("{other:?}"))
+            .hint("take one of the two lines out")),
+        (own, other) => Ok(own.or(other)),
+    }
 }
 
 /// Refuses a slot that would be, or be in, one of those that packer makes.
@@ -250,7 +266,8 @@ fn project_name(project: &Table<'_>) -> Result<String> {
         return Err(project
             .error_at("name", "the project's name is not one that PEP 508 allows")
             .expected("letters, digits, \"-\", \"_\" and \".\", with a letter or digit at both ends")
-            .found(format!("{:?}", name.value)));
+            .found(format!("{:?}", name.value))
+            .hint("shorten it; project.description takes any text"));
     }
     Ok(name.value.to_owned())
 }
@@ -271,7 +288,8 @@ fn version(project: &Table<'_>, dynamic: bool) -> Result<Option<String>> {
         return Err(project
             .error_at("version", "the project's version is not one that PEP 440 allows")
             .expected("something like \"1.0.0\" or \"2.1rc1\"")
-            .found(format!("{:?}", version.value)));
+            .found(format!("{:?}", version.value))
+            .hint("begin with a digit, and write what is no number behind a \"+\": \"1.0.0+mine\""));
     }
     Ok(Some(version.value.to_owned()))
 }
@@ -283,6 +301,7 @@ fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
             .error_at("requires-python", "this is not a version specifier")
             .expected("something like \">=3.9\" or \">=3.9,<4\"")
             .found(format!("{:?}", found.value))
+            .hint("begin with an operator, such as \">=\"")
     })
 }
 
@@ -302,7 +321,8 @@ pub(super) fn requirement(table: &Table<'_>, key: &str, found: &Found<&str>) -> 
             .line(requirement.line)
             .field(table.field(key))
             .expected("a name and perhaps versions: \"flask>=2.0\"")
-            .found(format!("{:?}", found.value)));
+            .found(format!("{:?}", found.value))
+            .hint("write it as for pip install"));
     }
     Ok(requirement)
 }

@@ -10,7 +10,7 @@ use super::command::{Output, run};
 use super::interpreter::{Interpreter, python};
 use super::lock::Lock;
 use super::uv::{Tools, Uv};
-use super::{SCHEMA, Tree, cache, compile, hex, site, tree};
+use super::{SCHEMA, Tree, cache, compile, hex, site, tree, wheel_scripts};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement};
 use crate::progress::Progress;
@@ -49,6 +49,7 @@ pub(super) fn install(
         installer.fetch(requirements, &list, work.path(), progress)?;
         site::refuse_editable(work.path())?;
     }
+    wheel_scripts::keep(work.path(), &[], None)?;
     site::tidy(work.path())?;
     Ok(work)
 }

@@ -88,7 +88,6 @@ struct Verdict {
 /// of the interpreter. An ordinary `#!` line cannot name an interpreter below a HOME with a space in it.
 /// It is importable without running anything, since workers started by spawning import it.
 pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
-    let start = format!("#!/bin/sh\n'''exec' \"${{0%/*}}/../python/{python}\" \"$0\" \"$@\"\n' '''\n");
     let module = &entry_point.module;
     let body = match &entry_point.function {
         Some(function) => {
@@ -109,7 +108,12 @@ pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
              runpy.run_module(\"{module}\", run_name=\"__main__\", alter_sys=True)\n"
         ),
     };
-    start + &body
+    header(python) + &body
+}
+
+/// The first lines of a script in `bin/` of the workenv: they start it with the interpreter called `python`.
+pub(super) fn header(python: &str) -> String {
+    format!("#!/bin/sh\n'''exec' \"${{0%/*}}/../python/{python}\" \"$0\" \"$@\"\n' '''\n")
 }
 
 #[cfg(test)]

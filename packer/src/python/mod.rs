@@ -38,6 +38,7 @@ mod runtime;
 mod site;
 mod tree;
 mod uv;
+mod wheel_scripts;
 mod workenv;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,7 +11,7 @@ use super::command::{Output, run};
 use super::dependencies::Installer;
 use super::interpreter::python;
 use super::tree::{self, Keep};
-use super::{extras, plain, site};
+use super::{extras, plain, site, wheel_scripts};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement};
 use crate::progress::Progress;
@@ -65,6 +65,8 @@ pub(super) fn build(
             (Err(output), _) => return Err(build_failed(manifest, &output)),
         },
     }
+    let made: Vec<&str> = manifest.scripts.values().chain([&manifest.command]).map(|one| one.name.as_str()).collect();
+    wheel_scripts::keep(&site, &made, Some(&installer.interpreter.name))?;
     site::tidy(&site)?;
     let metadata = metadata(&site, &manifest.name)?;
     let field = |name: &str| {

@@ -16,7 +16,7 @@ pub(super) fn tidy(site: &Path) -> Result<()> {
         let name = relative.file_name().unwrap_or_default().to_string_lossy();
         let top = relative.components().count() == 1;
         let drop = if metadata.is_dir() {
-            name == "__pycache__" || (top && name == "bin")
+            name == "__pycache__"
         } else {
             let compiled = tree::has_extension(relative, "pyc") && site.join(relative).with_extension("py").is_file();
             compiled || (top && name == ".lock")
@@ -55,7 +55,9 @@ fn tidy_info(site: &Path, info: &Path) -> Result<()> {
         .lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| (first_field(line), line.to_owned()))
-        .filter(|(path, _)| *path != installer && site.join(path).is_file() && !escapes(path))
+        .filter(|(path, _)| {
+            *path != installer && site.join(path).is_file() && !escapes(path) && !path.starts_with("bin/")
+        })
         .collect();
     lines.insert(installer.clone(), record_line(&installer, INSTALLER));
     let lines: Vec<String> = lines.into_values().collect();
@@ -129,13 +131,13 @@ pub(super) fn share_a_package(first: &Path, second: &Path) -> Result<Option<Stri
     Ok(shared)
 }
 
-/// Data that wheels put beside the modules (`share/man/man1/x.1`), which apps expect below `sys.prefix`: from the
+/// Data and programs that wheels put beside the modules (`share/man/man1/x.1`), which apps expect below `sys.prefix`: from the
 /// path below the workenv to the path in the tree.
 ///
 /// Directories stay directories down to [`DEPTH`], so that pip can add to them without writing into a slot.
 pub(super) fn data(site: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for top in ["etc", "share"] {
+    for top in ["bin", "etc", "share"] {
         let directory = site.join(top);
         if !directory.is_dir() || directory.join("__init__.py").is_file() {
             continue;
@@ -183,7 +185,7 @@ mod tests {
     fn traces_of_the_installation_go_and_the_record_follows() {
         let site = site(&[
             (".lock", ""),
-            ("bin/tool", "#!/home/me/python"),
+            ("bin/tool", "#!/bin/sh"),
             ("pkg/__init__.py", ""),
             ("pkg/__pycache__/__init__.cpython-311.pyc", "x"),
             ("pkg/only.pyc", "x"),
@@ -196,8 +198,7 @@ mod tests {
             ),
         ]);
         tidy(site.path()).unwrap();
-        for gone in [".lock", "bin", "pkg/__pycache__", "pkg-1.dist-info/REQUESTED", "pkg-1.dist-info/direct_url.json"]
-        {
+        for gone in [".lock", "pkg/__pycache__", "pkg-1.dist-info/REQUESTED", "pkg-1.dist-info/direct_url.json"] {
             assert!(!site.path().join(gone).exists(), "{gone}");
         }
         let record = std::fs::read_to_string(site.path().join("pkg-1.dist-info/RECORD")).unwrap();

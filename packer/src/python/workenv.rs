@@ -84,7 +84,7 @@ pub(super) fn lay_out(
         for path in paths {
             let path = path.to_string_lossy();
             // The application is laid out first, and what is there stays.
-            if !layout.links.contains_key(&*path) {
+            if !layout.links.contains_key(&*path) && !layout.files.contains_key(&*path) {
                 layout.link(&path, &format!("{slot}/{path}"));
             }
         }

@@ -190,9 +190,16 @@ fn a_table_that_is_nearly_called_like_ours_is_refused() {
 fn the_documentation_has_every_key_with_a_test_that_exists() {
     let manual = include_str!("../../../../docs/manifest.md");
     let rows: Vec<&str> = manual.lines().filter(|line| line.starts_with("| `")).collect();
-    let inner = ["slots[]", "build.pre_build", "build.post_build", "build.dependencies", "build.manylinux"];
+    let inner = [
+        "slots[]",
+        "build.pre_build",
+        "build.post_build",
+        "build.dependencies",
+        "build.manylinux",
+        "metadata.package_name",
+    ];
     let more = ["execution.args", "execution.working_directory", "execution.runtime.env"];
-    let tables = ["build", "execution", "slots"];
+    let tables = ["build", "execution", "metadata", "slots"];
     for key in KNOWN.iter().filter(|key| !tables.contains(key)).chain(&inner).chain(&more) {
         let row =
             rows.iter().find(|row| row.split(" | ").next().is_some_and(|first| first.contains(&format!("`{key}`"))));
