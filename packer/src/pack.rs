@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{self, Choice};
 use crate::launchers::Dialect;
-use crate::manifest::{self, Input};
+use crate::manifest::{self, Input, Manifest};
 use crate::output::{Checks, Judge, Output, Stored};
 use crate::plan::{Plan, PlannedSlot};
 use crate::platform::{Os, Platform};
@@ -224,15 +224,7 @@ pub(crate) fn plan(
                 return Err(not_here(&manifest.path, platform));
             }
             let stage = subdirectory(stage, "python")?;
-            let request = python::Request {
-                manifest,
-                python: options.python.as_deref(),
-                stage: &stage,
-                cache,
-                extras: &options.extras,
-                frozen: options.frozen,
-                platform,
-            };
+            let request = request(manifest, options, platform, &stage, cache);
             let (plan, hooks) = python::plan(manifest, python::stage(&request, progress)?)?;
             (plan, Some(hooks))
         }
@@ -258,10 +250,32 @@ pub(crate) fn plan(
             slot.lifecycle.name()
         ));
     }
-    for slot in &mut plan.slots {
-        options.defaults.apply(slot, names_operations(input, &slot.id))?;
-    }
+    apply_defaults(&mut plan, input, options)?;
     Ok((plan, hooks))
+}
+
+/// The options, as far as they are about a Python project.
+pub(crate) fn request<'a>(
+    manifest: &'a Manifest,
+    options: &'a Options,
+    platform: Platform,
+    stage: &'a Path,
+    cache: &'a Path,
+) -> python::Request<'a> {
+    python::Request {
+        manifest,
+        python: options.python.as_deref(),
+        stage,
+        cache,
+        extras: &options.extras,
+        frozen: options.frozen,
+        platform,
+    }
+}
+
+/// Gives the slots what the options say and the manifest does not.
+pub(crate) fn apply_defaults(plan: &mut Plan, input: &Input, options: &Options) -> Result<()> {
+    plan.slots.iter_mut().try_for_each(|slot| options.defaults.apply(slot, names_operations(input, &slot.id)))
 }
 
 /// Whether the manifest says how the slot is stored.

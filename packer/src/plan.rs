@@ -106,7 +106,7 @@ impl Plan {
         Ok(placement::among(&slots, &self.written()?.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
-    /// Slots that stay as they were first extracted, although their lifecycle has them removed or refreshed: something else is at
+    /// Slots that stay as they were first extracted, although their lifecycle has them removed, refreshed or kept elsewhere: something else is at
     /// their targets. The launcher asks in the same way (docs/format.md section 3.3).
     pub fn merged(&self) -> Result<Vec<&PlannedSlot>> {
         let written = self.written()?;
@@ -115,7 +115,9 @@ impl Plan {
         let slots: Vec<_> = slots.collect();
         let (beside_all, beside_slots) = (placement::among(&slots, &written), placement::among(&slots, &[]));
         let is_merged = |(slot, (all, slots)): &(&PlannedSlot, (&Placement, &Placement))| match slot.lifecycle {
-            Lifecycle::Startup => !matches!(all, Placement::Shared(_)),
+            Lifecycle::Startup | Lifecycle::Config | Lifecycle::Temporary | Lifecycle::Shutdown => {
+                !matches!(all, Placement::Shared(_))
+            }
             Lifecycle::Init => !matches!(slots, Placement::Shared(_)),
             _ => false,
         };

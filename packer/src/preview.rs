@@ -1,19 +1,21 @@
 //! What packing would do, without doing what takes long: nothing is installed, built, compressed or written, and no key
 //! is made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use pspf_core::format::Operations;
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::keys::{self, Choice};
-use crate::launchers::{self, Chosen, Dialect};
-use crate::manifest::{self, Generic, Input, Manifest};
+use crate::launchers::{self, Dialect};
+use crate::manifest::{self, Input};
 use crate::output;
 use crate::pack::{self, Options};
 use crate::places;
 use crate::plan::{PlannedSlot, Source};
 use crate::progress::Progress;
+use crate::python::{self, Outline};
 use crate::{foreign, slots};
 
 /// A package that could be made. The JSON of this is a stable interface.
@@ -33,14 +35,27 @@ pub struct Preview {
     pub launcher_size: u64,
     /// Who would sign.
     pub key: String,
-    /// What would be started, as far as it is known before the work.
+    /// What would be started: of a Python project the entry point, else the command line.
     pub command: String,
+    /// The commands that it would offer.
+    pub entry_points: Vec<PreviewEntry>,
     /// The slots, in their order in the file.
     pub slots: Vec<PreviewSlot>,
-    /// What would be found, installed and built first, in this order.
+    /// What would be found, run, installed and built first, in this order.
     pub steps: Vec<String>,
+    /// What would be run on the finished package.
+    pub afterwards: Vec<String>,
     /// The parts of the file, front to back.
     pub layout: Vec<PreviewPart>,
+}
+
+/// A command of a [`Preview`].
+#[derive(Debug, Clone, Serialize)]
+pub struct PreviewEntry {
+    /// Its name.
+    pub name: String,
+    /// What it would start: of a Python project the entry point, else the command line.
+    pub starts: String,
 }
 
 /// A slot of a [`Preview`].
@@ -80,131 +95,93 @@ pub struct PreviewPart {
 pub fn preview(options: &Options, progress: &dyn Progress) -> Result<Preview> {
     let input = manifest::open(&options.manifest)?;
     let chosen = launchers::choose(&options.launcher, options.platform)?;
-    match &input {
-        Input::Generic(manifest) => of_generic(&input, manifest, options, chosen, progress),
-        Input::Python(manifest) => of_python(manifest, options, &chosen),
-    }
-}
-
-fn of_generic(
-    input: &Input,
-    manifest: &Generic,
-    options: &Options,
-    chosen: Chosen,
-    progress: &dyn Progress,
-) -> Result<Preview> {
     let platform = chosen.platform;
-    // A generic manifest is planned without a stage or a cache.
-    let (mut plan, _) = pack::plan(input, options, platform, "".as_ref(), "".as_ref(), progress)?;
+    let nowhere = Path::new("");
+    let (mut plan, steps, afterwards) = match &input {
+        Input::Generic(_) => {
+            // It is planned without a stage or a cache.
+            let (plan, _) = pack::plan(&input, options, platform, nowhere, nowhere, progress)?;
+            (plan, Vec::new(), Vec::new())
+        }
+        Input::Python(manifest) => {
+            if !pack::is_here(platform) {
+                return Err(pack::not_here(&manifest.path, platform));
+            }
+            let request = pack::request(manifest, options, platform, nowhere, nowhere);
+            let Outline { mut plan, steps, afterwards } = python::outline(&request, progress)?;
+            pack::apply_defaults(&mut plan, &input, options)?;
+            (plan, steps, afterwards)
+        }
+    };
     let planned: Vec<PlannedSlot> = plan.slots.clone();
     if chosen.dialect == Dialect::FlavorPack {
         foreign::adapt(&mut plan, progress)?;
     }
-    let file_name = pack::file_name(&plan.name, &plan.version, platform);
+    let version = Some(plan.version.clone()).filter(|version| !version.is_empty());
+    let file_name = pack::file_name(&plan.name, version.as_deref().unwrap_or("VERSION"), platform);
     let path = output::planned(options.output.as_deref(), &file_name);
     let own = [path.clone()];
-    let mut slots = Vec::new();
-    let mut stored = Vec::new();
+    let (mut slots, mut stored) = (Vec::new(), Vec::new());
     for slot in &planned {
         progress.check()?;
-        let (files, size) = slots::measure(slot, &own)?;
-        let is_stored_as_it_is = match slot.source {
-            Source::Encoded { .. } => true,
-            Source::File { .. } => slot.operations == pspf_core::format::Operations::RAW,
-            Source::Tree { .. } => false,
-        };
-        stored.push((slot.id.clone(), is_stored_as_it_is.then_some(size)));
+        let measured = if is_made(slot) { None } else { Some(slots::measure(slot, &own)?) };
+        let size = measured.map(|(_, size)| size);
+        stored.push((slot.id.clone(), size.filter(|_| is_stored_as_it_is(slot))));
         slots.push(PreviewSlot {
             id: slot.id.clone(),
-            source: slot.source_name.clone(),
+            source: source(slot, &input),
             target: slot.target.clone(),
             lifecycle: slot.lifecycle.name(),
             operations: slot.operations.name(),
             level: slot.level,
-            original_size: Some(size),
-            files: Some(files),
+            original_size: size,
+            files: measured.map(|(files, _)| files),
         });
     }
     let needs_all = plan.needs_all() || is_given(&options.key);
     let launcher_size = chosen.size(needs_all);
-    let programs = &manifest.programs;
+    let command = plan.document.get("execution").and_then(|execution| execution.get("command")?.as_str());
+    let entry_point = |(name, starts): (&String, &String)| PreviewEntry { name: name.clone(), starts: starts.clone() };
     Ok(Preview {
         path,
-        name: plan.name.clone(),
-        version: Some(plan.version.clone()),
-        platform: platform.to_string(),
-        launcher: chosen.name(needs_all).to_owned(),
-        launcher_size,
-        key: signer(&options.key),
-        command: programs.first().map_or(String::new(), |program| program.word.clone()),
-        layout: layout(launcher_size, stored),
-        slots,
-        steps: Vec::new(),
-    })
-}
-
-fn of_python(manifest: &Manifest, options: &Options, chosen: &Chosen) -> Result<Preview> {
-    let platform = chosen.platform;
-    if !pack::is_here(platform) {
-        return Err(pack::not_here(&manifest.path, platform));
-    }
-    let name = manifest.package_name().to_owned();
-    let version = manifest.version.clone();
-    let file_name = pack::file_name(&name, version.as_deref().unwrap_or("VERSION"), platform);
-    let given = options.python.clone().or_else(|| manifest.flavor.python.clone());
-    let wanted = match (&manifest.flavor.python_version, &manifest.requires_python) {
-        (Some(version), _) => format!("Python {version}"),
-        (None, Some(requires)) => format!("Python {requires}"),
-        (None, None) => "the current python3, or any Python 3.9 or newer".to_owned(),
-    };
-    let interpreter = match given {
-        Some(path) => format!("find {wanted} at {}", path.display()),
-        None => format!("find {wanted}: what uv manages or can fetch, else one on this machine"),
-    };
-    let dependencies = match &manifest.dependencies {
-        None => "install what the build backend says that the project depends on".to_owned(),
-        Some(list) if list.is_empty() => "install nothing: the project has no dependencies".to_owned(),
-        Some(list) => {
-            let list: Vec<&str> = list.iter().map(|requirement| requirement.text.as_str()).collect();
-            format!("resolve and install {}", list.join(", "))
-        }
-    };
-    let project = match manifest.has_build_system {
-        true => "build the project with its build backend",
-        false => "take the project as it is, or build it with setuptools where that knows how",
-    };
-    let compression = options.defaults.compression.unwrap_or(slots::Compression::GZIP);
-    let slot = |id: &str, source: String| PreviewSlot {
-        id: id.to_owned(),
-        source,
-        target: id.to_owned(),
-        lifecycle: "runtime",
-        operations: compression.of_archive().name(),
-        level: options.defaults.level,
-        original_size: None,
-        files: None,
-    };
-    let slots = vec![
-        slot("python-runtime", "the interpreter".to_owned()),
-        slot("python-environment", "the dependencies".to_owned()),
-        slot("application-code", format!("the project in {}", manifest.directory.display())),
-    ];
-    let is_plain = [slots::Compression::GZIP, slots::Compression::None].contains(&compression);
-    let needs_all = !is_plain || is_given(&options.key);
-    let launcher_size = chosen.size(needs_all);
-    Ok(Preview {
-        path: output::planned(options.output.as_deref(), &file_name),
-        name,
         version,
         platform: platform.to_string(),
         launcher: chosen.name(needs_all).to_owned(),
         launcher_size,
         key: signer(&options.key),
-        command: manifest.command.entry_point.to_string(),
-        layout: layout(launcher_size, slots.iter().map(|slot| (slot.id.clone(), None))),
+        command: command.unwrap_or_default().to_owned(),
+        entry_points: plan.entry_points.iter().map(entry_point).collect(),
+        layout: layout(launcher_size, stored),
         slots,
-        steps: vec![interpreter, dependencies, project.to_owned()],
+        steps,
+        afterwards,
+        name: plan.name,
     })
+}
+
+/// True for a slot whose source is made while packing.
+fn is_made(slot: &PlannedSlot) -> bool {
+    matches!(&slot.source, Source::Tree { path, .. } if path.as_os_str().is_empty())
+}
+
+/// True for a slot that takes as many bytes in the package as its source has.
+fn is_stored_as_it_is(slot: &PlannedSlot) -> bool {
+    match slot.source {
+        Source::Encoded { .. } => true,
+        Source::File { .. } => slot.operations == Operations::RAW,
+        Source::Tree { .. } => false,
+    }
+}
+
+/// What a slot would be made from, for people.
+fn source(slot: &PlannedSlot, input: &Input) -> String {
+    match (input, slot.id.as_str()) {
+        (Input::Python(_), python::RUNTIME) => "the interpreter".to_owned(),
+        (Input::Python(_), python::ENVIRONMENT) => "the dependencies".to_owned(),
+        (Input::Python(manifest), python::APPLICATION) => format!("the project in {}", manifest.directory.display()),
+        _ if is_made(slot) => format!("{}, which is not there yet", slot.source_name),
+        _ => slot.source_name.clone(),
+    }
 }
 
 fn layout(launcher: u64, slots: impl IntoIterator<Item = (String, Option<u64>)>) -> Vec<PreviewPart> {

@@ -27,6 +27,11 @@ pub trait Progress: Sync {
         let _ = text;
     }
 
+    /// More of that, down to single files. It is only asked for where somebody wants it.
+    fn trace(&self, text: &dyn Fn() -> String) {
+        let _ = text;
+    }
+
     /// True once the work should stop.
     fn is_cancelled(&self) -> bool {
         false

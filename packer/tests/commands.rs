@@ -350,6 +350,15 @@ fn how_much_is_told_follows_options_and_variables() {
     assert_eq!(said(&[], &[("FLAVOR_LOG_LEVEL", "WARNING")]), (true, false, true));
     assert_eq!(said(&[], &[("FLAVOR_LOG_LEVEL", "error"), ("FOUNDATION_LOG_LEVEL", "info")]), (true, true, true));
     assert_eq!(said(&["-v"], &[("PSPF_LOG", "error")]), (true, true, true), "what was typed counts first");
+    let files = |options: &[&str], level: &str| {
+        let mut pack = common::packer();
+        pack.args(["pack", "folder", "--key-seed", "x"]).args(options).current_dir(&*folder.scratch);
+        pack.env("PSPF_LOG", level).env("PSPF_CACHE_DIR", folder.scratch.dir("cache")).finish().exits(0).stderr()
+    };
+    for (options, level, told) in [(&["-vv"][..], "error", true), (&[], "trace", true), (&["-v"], "error", false)] {
+        let said = files(options, level);
+        assert_eq!(said.contains("trace: run.sh\n") && said.contains("signing and writing (after "), told, "{said}");
+    }
     let mut wrong = common::packer();
     wrong.args(["pack", "folder"]).env("PSPF_LOG", "loud").current_dir(&*folder.scratch);
     wrong.finish().exits(105).says("PSPF_LOG").says("debug");

@@ -173,6 +173,79 @@ fn a_dry_run_of_a_python_project_says_what_would_be_resolved() {
 }
 
 #[test]
+fn a_dry_run_of_a_python_project_shows_its_slots_commands_and_hooks_and_runs_nothing() {
+    let scratch = Scratch::new();
+    let manifest = |hooks: &str| {
+        format!(
+            "[project]\nname = \"myapp\"\ndynamic = [\"version\"]\ndependencies = [\"flask>=2.0\"]\n\
+             optional-dependencies.web = [\"gunicorn\"]\n\
+             [project.scripts]\nmyapp = \"myapp:main\"\nmyapp-admin = \"myapp.admin:main\"\n\
+             [tool.flavor]\ncompression = \"zstd\"\n\
+             [[tool.flavor.slots]]\nid = \"models\"\nsource = \"models/\"\nlifecycle = \"lazy\"\n\
+             [[tool.flavor.slots]]\nid = \"text\"\nsource = \"text\"\noperations = \"raw\"\n\
+             [[tool.flavor.slots]]\nid = \"dll\"\nsource = \"dll\"\nplatform = \"windows\"\n{hooks}"
+        )
+    };
+    let hooks = "[tool.flavor.build]\npre_build = [\"touch made\"]\npost_build = [\"touch checked\"]\ndependencies = [\"pytest\"]\n";
+    common::write_files(&scratch, &[("pyproject.toml", &*manifest(hooks)), ("text", "12345"), ("myapp.py", "")]);
+    let before = common::snapshot(&scratch);
+    let dry = |options: &[&str]| {
+        let mut dry = common::packer();
+        dry.args(["pack", "--dry-run", "--key-seed", "x"]).args(options).current_dir(&*scratch);
+        dry.env("PSPF_CACHE_DIR", scratch.join("never")).env("PATH", "").finish()
+    };
+    let plan = dry(&["--json", "--extra", "web", "--level", "5"]).exits(0).says("slot dll is for windows").json();
+    assert_eq!(
+        (&plan["name"], &plan["version"], &plan["path"]),
+        (&json!("myapp"), &Value::Null, &json!("myapp-VERSION.psp"))
+    );
+    let slots: Vec<_> = plan["slots"].as_array().unwrap().iter().collect();
+    let facts: Vec<_> = slots
+        .iter()
+        .map(|slot| json!([slot["id"], slot["operations"], slot["level"], slot["original_size"]]))
+        .collect();
+    assert_eq!(
+        json!(facts),
+        json!([
+            ["python-runtime", "tar.zst", 5, null],
+            ["python-environment", "tar.zst", 5, null],
+            ["application-code", "tar.zst", 5, null],
+            ["models", "tar.zst", 5, null],
+            ["text", "raw", null, 5],
+        ])
+    );
+    assert_eq!(slots[3]["source"], "models/, which is not there yet");
+    assert_eq!((&plan["command"], &plan["launcher"]), (&json!("myapp:main"), &json!("packer-all")));
+    assert_eq!(
+        plan["entry_points"],
+        json!([{"name": "myapp", "starts": "myapp:main"}, {"name": "myapp-admin", "starts": "myapp.admin:main"}])
+    );
+    let steps: Vec<&str> = plan["steps"].as_array().unwrap().iter().map(|step| step.as_str().unwrap()).collect();
+    let hooks = [
+        "install pytest for the hooks",
+        "run touch made (pre_build)",
+        "resolve and install flask>=2.0, and the extras web",
+    ];
+    assert_eq!(&steps[1..4], hooks);
+    assert_eq!(plan["afterwards"], json!(["touch checked (post_build)"]));
+    let layout = plan["layout"].as_array().unwrap();
+    assert_eq!(layout.iter().find(|part| part["part"] == "text").unwrap()["size"], 5);
+    dry(&[])
+        .exits(0)
+        .prints("  then      run touch checked (post_build)\n")
+        .prints("  offers    myapp-admin (myapp.admin:main)\n");
+    dry(&["--compression", "xz"]).exits(0).prints("tar.xz  lazy");
+    assert_eq!(common::snapshot(&scratch), before, "nothing is run or written");
+
+    // What packing would refuse, this refuses too.
+    dry(&["--extra", "wbe"]).exits(105).says("no such extra");
+    dry(&["--frozen"]).exits(109).says("no lock to keep to");
+    dry(&["--level", "99"]).exits(109).says("--level");
+    fs::write(scratch.join("pyproject.toml"), manifest("")).unwrap();
+    dry(&[]).exits(109).says("the source of slot models cannot be read");
+}
+
+#[test]
 fn a_python_project_is_not_packed_for_another_platform() {
     let scratch = Scratch::new();
     let launcher = scratch.join("launcher");

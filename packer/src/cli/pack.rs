@@ -199,7 +199,9 @@ fn describe_preview(preview: &Preview) -> String {
     let version = preview.version.as_deref().unwrap_or("(the build backend decides the version)");
     let mut lines = vec![format!("would pack {name} {version} as {}", path.display())];
     lines.extend(preview.steps.iter().map(|step| format!("  first     {step}")));
+    lines.extend(preview.afterwards.iter().map(|step| format!("  then      run {step}")));
     lines.push(format!("  command   {}", preview.command));
+    lines.extend(preview.entry_points.iter().map(|entry| format!("  offers    {} ({})", entry.name, entry.starts)));
     lines.push(format!("  launcher  {}, {}", preview.launcher, size(preview.launcher_size)));
     lines.push(format!("  key       {}", preview.key));
     lines.push(format!("  needs     {}", machine(&preview.platform)));

@@ -1,7 +1,7 @@
 //! Progress on standard error: a spinner with a bar on a terminal, plain lines otherwise, as much as was asked for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use packer::progress::Progress;
@@ -12,6 +12,7 @@ use super::verbosity::Level;
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 
 pub(super) struct Shown {
+    begun: Instant,
     level: Level,
     stages: Stages,
 }
@@ -31,9 +32,9 @@ impl Shown {
             Level::Error | Level::Warning => Stages::Nothing,
             // What programs say would tear a bar to pieces.
             Level::Info if console::user_attended_stderr() => Stages::Bar(bar()),
-            Level::Info | Level::Debug => Stages::Lines,
+            Level::Info | Level::Debug | Level::Trace => Stages::Lines,
         };
-        Self { level, stages }
+        Self { begun: Instant::now(), level, stages }
     }
 
     /// Takes the bar away, so that what is printed next stands alone.
@@ -70,6 +71,9 @@ impl Progress for Shown {
                 }
                 bar.set_message(name.to_owned());
             }
+            Stages::Lines if self.level == Level::Trace => {
+                eprintln!("{name} (after {:.1} s)", self.begun.elapsed().as_secs_f64());
+            }
             Stages::Lines => eprintln!("{name}"),
             Stages::Nothing => {}
         }
@@ -93,6 +97,14 @@ impl Progress for Shown {
         if self.level >= Level::Debug {
             for line in text().lines() {
                 eprintln!("debug: {line}");
+            }
+        }
+    }
+
+    fn trace(&self, text: &dyn Fn() -> String) {
+        if self.level >= Level::Trace {
+            for line in text().lines() {
+                eprintln!("trace: {line}");
             }
         }
     }

@@ -6,7 +6,7 @@ use packer::{Error, Kind, Result};
 /// The options that every command has.
 #[derive(Debug, clap::Args)]
 pub(super) struct Verbosity {
-    /// Tell more: what is run (uv, pip, build backends) and what it says
+    /// Tell more: what is run (uv, pip, build backends) and what it says; -vv also times, and every file that is packed
     #[arg(short, long, global = true, display_order = LAST, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Tell nothing but errors
@@ -28,6 +28,8 @@ pub(super) enum Level {
     Info,
     /// The programs that are run, and what they say.
     Debug,
+    /// When each step begins, where and how long programs run, and every file that is packed.
+    Trace,
 }
 
 impl Verbosity {
@@ -40,7 +42,8 @@ impl Verbosity {
     pub(super) fn level(&self) -> Result<Level> {
         match (self.quiet, self.verbose) {
             (true, _) => return Ok(Level::Error),
-            (false, 1..) => return Ok(Level::Debug),
+            (false, 2..) => return Ok(Level::Trace),
+            (false, 1) => return Ok(Level::Debug),
             (false, 0) => {}
         }
         let set = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
@@ -61,7 +64,8 @@ impl Verbosity {
 
 fn from_name(name: &str) -> Option<Level> {
     Some(match name.to_ascii_lowercase().as_str() {
-        "trace" | "debug" => Level::Debug,
+        "trace" => Level::Trace,
+        "debug" => Level::Debug,
         "info" => Level::Info,
         "warning" | "warn" => Level::Warning,
         "error" => Level::Error,

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -76,7 +76,11 @@ pub(super) fn run(command: &mut Command, progress: &dyn Progress) -> Result<Outp
             Error::new(Kind::Execution, "cannot start a program").file(program(command)).found(error.to_string())
         })?;
     progress.debug(&|| shown(command));
+    let begun = Instant::now();
     let status = wait(child, progress)?;
+    let took = begun.elapsed();
+    let directory = command.get_current_dir().map_or("the same directory".into(), |path| path.to_string_lossy());
+    progress.trace(&|| format!("ran for {:.1} s in {directory}", took.as_secs_f64()));
     let output = Output { status, stdout: contents(stdout)?, stderr: contents(stderr)? };
     progress.debug(&|| format!("{}{}{}", output.stdout_text(), output.stderr_text(), output.status));
     if !output.success() && output.tail().contains(NO_SPACE) {

@@ -29,6 +29,7 @@ mod interpreter;
 mod libraries;
 mod local;
 mod lock;
+mod outline;
 mod parallel;
 mod plain;
 mod plan;
@@ -56,8 +57,10 @@ use crate::sources::Sources;
 pub(crate) use command::on_path;
 pub use hooks::Hooks;
 pub use interpreter::{Interpreter, Origin, on_this_machine};
+pub(crate) use outline::{Outline, outline};
 pub(crate) use plan::PYTHON_KEY;
 pub use plan::plan;
+pub(crate) use workenv::{APPLICATION, ENVIRONMENT, RUNTIME};
 pub use workenv::{Workenv, WorkenvFile};
 
 /// What to stage, and where.
@@ -128,16 +131,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let stage = &std::path::absolute(stage).unwrap_or_else(|_| stage.to_path_buf());
     let request = &Request { stage, cache, ..*request };
 
-    let requirements = extras::requirements(manifest, request.extras)?;
-    let lock = lock::Lock::of(manifest);
-    if request.frozen && lock.is_none() {
-        return Err(Error::new(Kind::Configuration, "there is no lock to keep to")
-            .file(manifest.directory.join("uv.lock"))
-            .field("--frozen")
-            .expected("uv.lock or pylock.toml beside the manifest")
-            .hint("make one with uv lock, or leave --frozen out"));
-    }
-
+    let (requirements, lock) = begin(request)?;
     progress.stage("looking for Python", None);
     let tools = uv::Tools::new(cache);
     let interpreter = interpreter::select(request, &tools, progress)?;
@@ -232,6 +226,21 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     })
 }
 
+/// What the project depends on, `None` where the build backend decides it, and the lock that says in which versions.
+fn begin(request: &Request<'_>) -> Result<(Option<Vec<Requirement>>, Option<lock::Lock>)> {
+    let Request { manifest, extras, frozen, .. } = *request;
+    let requirements = extras::requirements(manifest, extras)?;
+    let lock = lock::Lock::of(manifest);
+    if frozen && lock.is_none() {
+        return Err(Error::new(Kind::Configuration, "there is no lock to keep to")
+            .file(manifest.directory.join("uv.lock"))
+            .field("--frozen")
+            .expected("uv.lock or pylock.toml beside the manifest")
+            .hint("make one with uv lock, or leave --frozen out"));
+    }
+    Ok((requirements, lock))
+}
+
 /// Project and dependencies, installed but not compiled.
 struct Built {
     project: project::Project,
@@ -246,18 +255,28 @@ fn slots(
     interpreter: &Interpreter,
     progress: &dyn Progress,
 ) -> Result<(Vec<PlannedSlot>, Vec<Option<usize>>)> {
-    let Manifest { directory, flavor, .. } = request.manifest;
-    for note in &flavor.notes {
+    tell(request, progress);
+    let sources = Sources { interpreter: Some(workenv::program(interpreter)), ..sources(request) };
+    sources.plan(&request.manifest.flavor.slots, progress)
+}
+
+/// Says what is worth saying of the manifest.
+fn tell(request: &Request<'_>, progress: &dyn Progress) {
+    for note in &request.manifest.flavor.notes {
         progress.note(note);
     }
-    let sources = Sources {
+}
+
+/// Where the manifest's own slots come from, as long as nobody knows which Python it will be.
+fn sources<'a>(request: &Request<'a>) -> Sources<'a> {
+    let Manifest { directory, flavor, .. } = request.manifest;
+    Sources {
         directory,
         platform: request.platform,
         compression: flavor.compression,
         like_flavorpack: false,
-        interpreter: Some(workenv::program(interpreter)),
-    };
-    sources.plan(&flavor.slots, progress)
+        interpreter: Some("{workenv}/python/python3".to_owned()),
+    }
 }
 
 fn build(

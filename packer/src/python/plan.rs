@@ -27,12 +27,7 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
     };
     let entry_points = staged.workenv.entry_points.iter().map(|(name, words)| (name.clone(), line(words))).collect();
     let Staged { name, version, python, runtime, environment, application, glibc, slots, hooks, .. } = staged;
-    let compressed = sources::archive(manifest.flavor.compression.unwrap_or(Operations::GZIP));
-    let own = [
-        slot(RUNTIME, runtime, "runtime", compressed),
-        slot(ENVIRONMENT, environment, "payload", compressed),
-        slot(APPLICATION, application, "payload", compressed),
-    ];
+    let own = own_slots(manifest, [runtime, environment, application]);
     let plan = Plan {
         manifest: manifest.path.clone(),
         name,
@@ -46,6 +41,17 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
         facts: Facts { python: Some(python.version.to_string()), glibc },
     };
     Ok((plan, hooks))
+}
+
+/// The slots that packer makes of every Python project: runtime, environment and application.
+pub(super) fn own_slots(manifest: &Manifest, trees: [Tree; OWN]) -> [PlannedSlot; OWN] {
+    let compressed = sources::archive(manifest.flavor.compression.unwrap_or(Operations::GZIP));
+    let [runtime, environment, application] = trees;
+    [
+        slot(RUNTIME, runtime, "runtime", compressed),
+        slot(ENVIRONMENT, environment, "payload", compressed),
+        slot(APPLICATION, application, "payload", compressed),
+    ]
 }
 
 fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations) -> PlannedSlot {

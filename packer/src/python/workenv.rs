@@ -50,9 +50,9 @@ pub struct WorkenvFile {
 }
 
 /// The names of the three slots, which are also the names of their links in the workenv.
-pub(super) const RUNTIME: &str = "python-runtime";
-pub(super) const ENVIRONMENT: &str = "python-environment";
-pub(super) const APPLICATION: &str = "application-code";
+pub(crate) const RUNTIME: &str = "python-runtime";
+pub(crate) const ENVIRONMENT: &str = "python-environment";
+pub(crate) const APPLICATION: &str = "application-code";
 
 /// Lays out the workenv: `command` starts the app, `scripts` are the other commands, and `data` is what each
 /// slot has that is looked for at the same place below the workenv.

@@ -70,6 +70,7 @@ pub(super) fn write_tree(
     let mut tree = TreeHasher::streaming();
     walk(root, filter, &mut |entry| {
         progress.check()?;
+        progress.trace(&|| entry.name.clone());
         let (kind, mode, digest) = match &entry.kind {
             Found::File { size, executable } => {
                 let mode = if *executable { 0o755 } else { 0o644 };
