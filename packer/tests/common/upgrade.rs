@@ -22,6 +22,8 @@ pub enum Kind {
     Private,
     /// Setup commands that run programs as well.
     Setup,
+    /// Slots that come and go with the app as well, so that the launcher stays as its parent.
+    Passing,
 }
 
 /// Packs both versions into `directory`, as `1.psp` and `2.psp`.
@@ -45,10 +47,14 @@ pub fn pack_versions(directory: &Path, kind: Kind) {
                 ("single", &said),
                 ("own/state", &said),
                 ("settings/kept", "the same in both\n"),
+                ("scratch/deep/words", "the same in both\n"),
+                ("bye/bin/run", BYE),
                 ("app.toml", &manifest(version, kind)),
             ],
         );
-        fs::set_permissions(project.join("app/bin/run"), fs::Permissions::from_mode(0o755)).expect("its mode");
+        for program in ["app/bin/run", "bye/bin/run"] {
+            fs::set_permissions(project.join(program), fs::Permissions::from_mode(0o755)).expect("its mode");
+        }
         let link = project.join("runtime/link");
         let _ = fs::remove_file(&link);
         symlink("lib/deep", link).expect("a link");
@@ -74,6 +80,9 @@ pub fn output(version: &str, kind: Kind) -> String {
         lines.push(format!("own/state: version {version}"));
         lines.push("settings/kept: the same in both".to_owned());
     }
+    if kind == Kind::Passing {
+        lines.push("scratch/deep/words: the same in both".to_owned());
+    }
     if kind == Kind::Setup {
         lines.push(format!("log: set up {version}"));
     }
@@ -90,14 +99,18 @@ pub fn start(package: &Path, cache: &Path) -> Command {
 /// Builtins only: a start of the shell is the largest part of what a test of many starts waits for.
 const APP: &str = r#"#!/bin/sh
 cd "$FLAVOR_WORKENV" || exit 9
-for file in app/data/version runtime/link/er/text share/single etc/conf own/state settings/kept log; do
+for file in app/data/version runtime/link/er/text share/single etc/conf own/state settings/kept scratch/deep/words log; do
     test -e "$file" || continue
     while read -r line; do
         echo "$file: $line"
         case "$file" in runtime/*) break ;; esac
     done < "$file"
 done
+test ! -d scratch || echo more > scratch/more
 "#;
+
+/// What is run when the app has ended leaves nothing but a trace of itself.
+const BYE: &str = "#!/bin/sh\ntest ! -e scratch && : > \"$FLAVOR_WORKENV/tmp/bye\"\n";
 
 fn manifest(version: &str, kind: Kind) -> String {
     // A slot in which something else is made is each workenv's own.
@@ -135,6 +148,10 @@ mode = "0600"
     if kind == Kind::Private {
         manifest += "[[slots]]\nid = \"own\"\nsource = \"own\"\n";
         manifest += "[[slots]]\nid = \"settings\"\nsource = \"settings\"\nlifecycle = \"config\"\n";
+    }
+    if kind == Kind::Passing {
+        manifest += "[[slots]]\nid = \"scratch\"\nsource = \"scratch\"\nlifecycle = \"temporary\"\n";
+        manifest += "[[slots]]\nid = \"bye\"\nsource = \"bye\"\nlifecycle = \"shutdown\"\ncommand = \"{workenv}/bye/bin/run\"\n";
     }
     if kind == Kind::Setup {
         manifest += "[[setup_commands]]\ntype = \"execute\"\ncommand = '/bin/sh -c \"echo set up {version} >> log\"'\n";
