@@ -96,12 +96,16 @@ impl Error {
                 "make room, or choose another place (TMPDIR moves the temporary files)"
             }
             std::io::ErrorKind::ReadOnlyFilesystem => "choose another place",
+            std::io::ErrorKind::IsADirectory => "this is a directory: name a file",
             std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
                 "something else is in its place: move it away, or choose another place"
             }
             _ => "try again; if it stays so, look at the disk and its file system",
         };
-        Self::new(Kind::Io, what).file(path).found(error.to_string()).hint(hint)
+        // The names of temporary files say nothing to anybody.
+        let found = error.to_string();
+        let found = found.split(" at path \"").next().unwrap_or_default();
+        Self::new(Kind::Io, what).file(path).found(found).hint(hint)
     }
 
     /// The file it is about.

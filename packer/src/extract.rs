@@ -60,8 +60,9 @@ pub fn unverified_slot(file: &PackageFile, slot: &str, to: &Path, existing: Exis
     let Some(index) = slot.parse::<u32>().ok().filter(|index| (*index as usize) < count) else {
         return Err(Error::new(Kind::Arguments, "slots of packages that are not verified go by their numbers")
             .file(file.path())
-            .expected(format!("a number below {count}"))
-            .found(slot));
+            .expected(if count < 2 { "0".to_owned() } else { format!("0 to {}", count - 1) })
+            .found(slot)
+            .hint("packer inspect FILE shows them, as far as they can be read"));
     };
     check_free(to, existing)?;
     let beside = Beside::new(to)?;

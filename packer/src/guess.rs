@@ -78,7 +78,12 @@ struct Files {
 
 impl Files {
     fn of(folder: &Path) -> Result<Self> {
-        let failed = |error: io::Error| Error::io("cannot read the folder", folder, &error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotADirectory => Error::new(Kind::Io, "this is not a folder")
+                .file(folder)
+                .hint("name the folder that the app's files are in"),
+            _ => Error::io("cannot read the folder", folder, &error),
+        };
         let (mut files, mut directories) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;

@@ -133,6 +133,25 @@ fn automatic(progress: &dyn Progress) -> Result<SigningKey> {
 fn read_private(path: &Path) -> Result<SecretKey> {
     let file = File::open(path).map_err(|error| Error::io("cannot read the private key", path, &error))?;
     let metadata = file.metadata().map_err(|error| Error::io("cannot read the private key", path, &error))?;
+    let mut text = Zeroizing::new(String::new());
+    match file.take(64 << 10).read_to_string(&mut text) {
+        // Not text, so no key either.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
+        read => drop(read.map_err(|error| Error::io("cannot read the private key", path, &error))?),
+    }
+    let no_key = || {
+        let new = Error::new(Kind::Configuration, "this is not an Ed25519 private key")
+            .file(path)
+            .expected("PKCS#8 in PEM, -----BEGIN PRIVATE KEY----- or -----BEGIN ENCRYPTED PRIVATE KEY-----");
+        match text.contains("BEGIN PUBLIC KEY") {
+            true => new.found("a public key").hint("name the private one; keygen calls it flavor-private.key"),
+            false => new.hint("make one with: packer keygen --out-dir DIRECTORY"),
+        }
+    };
+    // What is no key may be read by everybody.
+    if !text.contains("PRIVATE KEY") {
+        return Err(no_key());
+    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::new(Kind::Configuration, "others can read the private key, so it is not used")
@@ -141,16 +160,6 @@ fn read_private(path: &Path) -> Result<SecretKey> {
             .found(format!("mode {mode:04o}"))
             .hint(format!("chmod 600 {}", path.display())));
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(64 << 10)
-        .read_to_string(&mut text)
-        .map_err(|error| Error::io("cannot read the private key", path, &error))?;
-    let no_key = || {
-        Error::new(Kind::Configuration, "this is not an Ed25519 private key")
-            .file(path)
-            .expected("PKCS#8 in PEM, -----BEGIN PRIVATE KEY----- or -----BEGIN ENCRYPTED PRIVATE KEY-----")
-            .hint("make one with: packer keygen --out-dir DIRECTORY")
-    };
     let pair = if text.contains(ENCRYPTED) {
         let (label, document) = SecretDocument::from_pem(&text).map_err(|_| no_key())?;
         let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| no_key())?;
@@ -187,12 +196,16 @@ fn encrypted(pair: &KeyPair, passphrase: &Passphrase) -> Result<Zeroizing<String
 
 /// The public key in an SPKI PEM file.
 pub fn read_public(path: &Path) -> Result<[u8; 32]> {
-    let text = fs::read_to_string(path).map_err(|error| Error::io("cannot read the public key", path, &error))?;
+    let text = fs::read(path).map_err(|error| Error::io("cannot read the public key", path, &error))?;
+    let text = Zeroizing::new(String::from_utf8(text).unwrap_or_default());
     let key = PublicKey::from_pem(&text).map_err(|_| {
-        Error::new(Kind::Configuration, "this is not an Ed25519 public key")
+        let new = Error::new(Kind::Configuration, "this is not an Ed25519 public key")
             .file(path)
-            .expected("SubjectPublicKeyInfo in PEM, -----BEGIN PUBLIC KEY-----")
-            .hint("make a pair with: packer keygen --out-dir DIRECTORY")
+            .expected("SubjectPublicKeyInfo in PEM, -----BEGIN PUBLIC KEY-----");
+        match text.contains("PRIVATE KEY") {
+            true => new.found("a private key").hint("name the public one; keygen calls it flavor-public.key"),
+            false => new.hint("make a pair with: packer keygen --out-dir DIRECTORY"),
+        }
     })?;
     Ok(*key)
 }

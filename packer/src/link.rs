@@ -71,6 +71,12 @@ pub fn link(file: &PackageFile, directory: &Path, form: Form, existing: Existing
         std::path::absolute(directory).map_err(|error| Error::io("cannot resolve the path", directory, &error))?;
     // Without a slash at its end.
     let directory: PathBuf = directory.components().collect();
+    if fs::metadata(&directory).is_ok_and(|metadata| !metadata.is_dir()) {
+        return Err(Error::new(Kind::Io, "the links need a directory")
+            .file(&directory)
+            .found("a file")
+            .hint("name a directory, best one that is on PATH"));
+    }
     let mut there = BTreeMap::new();
     for name in &names {
         there.insert(*name, state(&directory.join(name), &package, form)?);

@@ -96,7 +96,11 @@ pub fn of_launcher(error: &launcher::Error) -> Error {
     let text = error.to_string();
     let (what, hint) = text.split_once("\n  try: ").unwrap_or((&text, ""));
     let new = Error::new(kind, what);
-    if hint.is_empty() { new.hint("packer inspect FILE shows what the package asks for") } else { new.hint(hint) }
+    if hint.is_empty() || kind == Kind::Arguments {
+        new.hint("packer inspect FILE shows what the package asks for")
+    } else {
+        new.hint(hint)
+    }
 }
 
 fn of_core(error: &pspf_core::Error, kind: Kind, what: &str, path: &Path) -> Error {

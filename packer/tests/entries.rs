@@ -71,7 +71,9 @@ fn project() -> Option<PythonProject> {
         ("models/weights", "1"),
     ];
     let project = PythonProject::new(&files)?;
-    project.pack(&[]).exits(0).says("the script myapp calls myapp:main, and the package itself myapp:default");
+    let packed = project.pack(&[]).exits(0);
+    let packed = packed.says("the script myapp calls myapp:main, and the package itself myapp:default");
+    packed.prints("  offers  myapp, myapp-admin, myapp-window, myapp-worker (packer link makes them callable)\n");
     Some(project)
 }
 
@@ -241,6 +243,9 @@ fn a_generic_manifest_offers_commands_too() {
     let linked = app.scratch.join("admin");
     symlink(app.package(), &linked).unwrap();
     assert_eq!(app.start_of(&linked).finish().exits(0).stdout(), "admin a b unset admin\n");
+    let mut run = common::packer();
+    run.arg("run").arg(&linked).env("PSPF_CACHE_DIR", app.cache());
+    assert_eq!(run.finish().exits(0).stdout(), "admin a b unset admin\n");
     // Its own command is another one where an entry point has the package's name.
     let same = GENERIC.replace("admin =", "app =");
     let same = App::new(&FILES, &same);

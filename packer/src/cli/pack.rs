@@ -54,10 +54,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Compression::NAMES))]
     compression: Option<String>,
     /// How hard they are compressed: 1 to 9, with zstd to 19 [default: the compression's own]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = level)]
     level: Option<u64>,
     /// How many threads compress [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
     /// Leave out what only debuggers read in programs and libraries (ELF files)
     #[arg(long)]
@@ -86,6 +86,14 @@ pub(super) struct Args {
     /// Arguments for the app
     #[arg(last = true, requires = "run", value_name = "ARGS")]
     args: Vec<OsString>,
+}
+
+fn level(text: &str) -> std::result::Result<u64, &'static str> {
+    text.parse().map_err(|_| "a level is a number from 1 to 9, for zstd to 19")
+}
+
+fn jobs(text: &str) -> std::result::Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a number of threads, 1 or more")
 }
 
 pub(super) fn run(args: Args, verbosity: &Verbosity) -> Result<()> {
@@ -188,6 +196,9 @@ fn describe(packed: &Packed) -> String {
         lines.push("  check   none (--no-verify): packer verify does it".to_owned());
     }
     lines.extend(packed.python.as_ref().map(|python| format!("  python  {python}")));
+    if packed.commands.len() > 1 {
+        lines.push(format!("  offers  {} (packer link makes them callable)", packed.commands.join(", ")));
+    }
     let direct = path.components().count() == 1;
     lines.push(format!("  run     {}{}", if direct { "./" } else { "" }, path.display()));
     lines.join("\n")

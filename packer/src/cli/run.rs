@@ -12,15 +12,15 @@ use super::SlotLimit;
 /// Check a whole package, then run it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A package with several commands starts the one that --entry names, else the one that PSPF_ENTRY names, else the one that FILE is
-called like, else its own. packer inspect FILE lists them.
+A package with several commands starts the one that --entry names, else the one that PSPF_ENTRY names, else the one that \
+FILE is called like, else its own. packer inspect FILE lists them.
 
 Examples: packer run dist/hello-cli-1.0.0.psp --exit 3
           packer run --entry myapp-admin myapp-1.0.0.psp --help")]
 pub(super) struct Args {
     #[command(flatten)]
     limit: SlotLimit,
-    /// Start this entry point of the package; before FILE
+    /// Start the package's command of this name; stands before FILE
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     entry: Option<String>,
     /// The package

@@ -84,6 +84,12 @@ fn in_directory(directory: &Path) -> PathBuf {
 fn read_text(given: &Path, file: &Path) -> Result<String> {
     let bytes = std::fs::read(file).map_err(|error| unreadable(given, file, &error))?;
     String::from_utf8(bytes).map_err(|error| {
+        if PROGRAMS.iter().any(|magic| error.as_bytes().starts_with(magic)) {
+            return Error::new(Kind::Configuration, "this is a program or a package, not a manifest")
+                .file(file)
+                .expected("a .toml or .json file, or the directory that has one")
+                .hint("packer inspect FILE looks into a package");
+        }
         let good = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count();
         Error::new(Kind::Configuration, "the manifest is not UTF-8 text")
@@ -92,6 +98,9 @@ fn read_text(given: &Path, file: &Path) -> Result<String> {
             .hint("save it as UTF-8; TOML and JSON allow nothing else")
     })
 }
+
+/// How files begin that are no text: ELF, PE, and Mach-O of 64 bits.
+const PROGRAMS: [&[u8]; 3] = [b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe"];
 
 /// Everything downstream starts programs in other directories, so the path must not depend on this one.
 fn absolute(file: &Path) -> Result<PathBuf> {

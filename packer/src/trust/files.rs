@@ -166,6 +166,6 @@ impl Place {
     }
 
     fn cannot_write(&self, error: &io::Error) -> Error {
-        Error::io("cannot record who is trusted", &self.directory, error)
+        Error::io("cannot write to the directory of trust and policy", &self.directory, error)
     }
 }
