@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 
+pub(crate) use python::start_of;
+
 /// A manifest that could be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {

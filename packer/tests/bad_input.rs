@@ -134,7 +134,7 @@ fn a_project_without_a_name_is_told_which_field_to_add() {
 #[test]
 fn a_project_without_an_entry_point_is_told_which_field_to_add() {
     let attempt = Attempt::with("entry_point = \"app:main\"\n", "");
-    attempt.is_refused(109, &["pyproject.toml", "tool.flavor.entry_point"]);
+    attempt.is_refused(109, &["pyproject.toml", "tool.flavor.entry_point", "add entry_point = \"app:main\" under"]);
 }
 
 #[test]

@@ -44,7 +44,11 @@ pub(super) fn propose(files: &Files) -> Result<Option<Proposal>> {
         text.push_str(&format!("dependencies = {lines}\n"));
         reasons.push(format!("version: {FIRST_VERSION}, as nothing says another one"));
     }
-    let (entry_point, why) = entry_point(files, &code, &name);
+    let (entry_point, why) = entry_point(files, &code).unwrap_or_else(|| {
+        let module = code.packages.first().map_or_else(|| name.replace('-', "_"), Clone::clone);
+        let why = format!("nothing says where the program starts: make sure that {module}:main is right");
+        (format!("{module}:main"), why)
+    });
     reasons.push(why);
     text.push_str(&format!("\n[tool.flavor]\nentry_point = {}\n", quoted(&entry_point)));
     let beside = if is_setuptools { Vec::new() } else { beside_modules(files, &code) };
@@ -56,6 +60,12 @@ pub(super) fn propose(files: &Files) -> Result<Option<Proposal>> {
         ));
     }
     Ok(Some(Proposal { what: "a Python project", file: PYPROJECT, text, reasons }))
+}
+
+/// Where the program of a project seems to start, for those that have a manifest which does not say it.
+pub(crate) fn start_of(folder: &Path) -> Option<String> {
+    let files = Files::of(folder).ok()?;
+    entry_point(&files, &Code::of(&files)).map(|(entry_point, _)| entry_point)
 }
 
 /// Where packages and modules are.
@@ -108,7 +118,7 @@ fn is_python(name: &str) -> bool {
 }
 
 /// Where the program starts, and why that is thought.
-fn entry_point(files: &Files, code: &Code, name: &str) -> (String, String) {
+fn entry_point(files: &Files, code: &Code) -> Option<(String, String)> {
     let Code { root, packages, modules } = code;
     let of_module = |module: &str, file: &str| {
         let text = files.text(file);
@@ -130,25 +140,25 @@ fn entry_point(files: &Files, code: &Code, name: &str) -> (String, String) {
         all.find(|(.., file)| files.has(file))
     };
     if let Some((package, _, file)) = in_package(&["__main__"]) {
-        return (package.clone(), format!("{file}: runs as with python -m {package}"));
+        return Some((package.clone(), format!("{file}: runs as with python -m {package}")));
     }
     let known = ["main.py", "app.py", "cli.py", "manage.py", "__main__.py"];
     let known = known.into_iter().find(|file| modules.iter().any(|module| module == file));
     if let Some(file) = known {
-        return of_module(file.trim_end_matches(".py"), &format!("{root}{file}"));
+        return Some(of_module(file.trim_end_matches(".py"), &format!("{root}{file}")));
     }
     if let Some((package, module, file)) = in_package(&["cli", "main", "app", "serve", "server"]) {
-        return of_module(&format!("{package}.{module}"), &file);
+        return Some(of_module(&format!("{package}.{module}"), &file));
     }
-    if let [file] = &modules[..] {
-        return of_module(file.trim_end_matches(".py"), &format!("{root}{file}"));
+    if let Some((package, _, file)) = in_package(&["__init__"]).filter(|(.., file)| defines_main(&files.text(file))) {
+        return Some((format!("{package}:main"), format!("{file} defines main()")));
     }
-    let module = packages.first().map_or_else(|| name.replace('-', "_"), Clone::clone);
-    (format!("{module}:main"), format!("nothing says where the program starts: make sure that {module}:main is right"))
+    let [file] = &modules[..] else { return None };
+    Some(of_module(file.trim_end_matches(".py"), &format!("{root}{file}")))
 }
 
 fn defines_main(text: &str) -> bool {
-    text.lines().any(|line| line.starts_with("def main(") || line.starts_with("async def main("))
+    text.lines().any(|line| line.starts_with("def main("))
 }
 
 /// What is installed with the project.

@@ -11,6 +11,7 @@ use super::types::{EntryPoint, Execution, Flavor, Manifest, Requirement, Script}
 use super::version::{PythonVersion, Specifier};
 use super::{build, launch};
 use crate::error::{Error, Result};
+use crate::guess;
 
 /// Parses `text`, the contents of `file` (as the user named it) at `absolute`.
 pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest> {
@@ -49,7 +50,7 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
 
     let mut scripts = scripts(&project, "gui-scripts")?;
     scripts.extend(self::scripts(&project, "scripts")?);
-    let command = command(&project, &name, entry_point, &scripts)?;
+    let command = command(&project, &name, entry_point, &scripts, &directory)?;
     Ok(Manifest {
         path: absolute.to_path_buf(),
         directory,
@@ -356,6 +357,7 @@ fn command(
     name: &str,
     entry_point: Option<Script>,
     scripts: &BTreeMap<String, Script>,
+    directory: &Path,
 ) -> Result<Script> {
     if let Some(mut command) = entry_point {
         let same = |script: &&Script| script.entry_point == command.entry_point;
@@ -373,7 +375,10 @@ fn command(
             .error("nothing says what the package should run")
             .field("tool.flavor.entry_point")
             .expected("an entry point or a script")
-            .hint("add entry_point = \"myapp.cli:main\" under [tool.flavor]")),
+            .hint(match guess::start_of(directory) {
+                Some(start) => format!("add entry_point = {start:?} under [tool.flavor], if that is where it starts"),
+                None => "add entry_point = \"myapp.cli:main\" under [tool.flavor]".to_owned(),
+            })),
         (None, 1) => Ok(scripts.values().next().expect("one script").clone()),
         (None, _) => Err(project
             .source
