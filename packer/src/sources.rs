@@ -150,7 +150,8 @@ impl Sources<'_> {
             }
             Source::Encoded { .. } => {}
         }
-        if found.is_empty() {
+        // FlavorPack's manifests name lifecycles that nothing acted on.
+        if found.is_empty() && !self.like_flavorpack {
             return Err(spec
                 .place
                 .error("lifecycle", format!("nothing says what shutdown slot {} runs when the app has ended", spec.id))
