@@ -717,7 +717,8 @@ fn judge(step: &Step, finished: &Finished, fault: &Fault) -> Outcome {
     if matches!(step.by, By::Parent) && are_reasons(&reason) {
         match (finished.code(), fault.action) {
             (Some(0), _) if said == step.output => return Outcome::Done,
-            (None, Action::Signal(_)) if said.is_empty() || said == step.output => return Outcome::Ended,
+            // The app is killed along with the launcher, perhaps between two lines.
+            (None, Action::Signal(_)) if step.output.starts_with(&said) => return Outcome::Ended,
             _ => {}
         }
     }
