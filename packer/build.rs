@@ -16,7 +16,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const LAUNCHERS: [(&str, &str); 2] = [("pspf-launcher", ""), ("pspf-launcher-all", "all")];
 
 /// Everything that goes into a launcher, from the workspace's root.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 14] = [
     "Cargo.toml",
     "inflate/Cargo.toml",
     "inflate/src",
@@ -28,6 +28,8 @@ const SOURCES: [&str; 12] = [
     "launcher/freestanding/Cargo.lock",
     "launcher/freestanding/build.rs",
     "launcher/freestanding/link.ld",
+    "launcher/freestanding/rustc.sh",
+    "launcher/freestanding/.cargo/config.toml",
     "launcher/freestanding/src",
 ];
 
