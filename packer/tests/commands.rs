@@ -168,18 +168,6 @@ fn completions_and_manual_pages_name_every_command() {
     packer(&["completions", "tcsh"], &[]).exits(105).says("bash");
 }
 
-#[test]
-fn the_help_of_every_command_has_an_example() {
-    for command in listed(&packer(&["--help"], &[]).exits(0).stdout()) {
-        let help = packer(&[&command, "--help"], &[]).exits(0).stdout();
-        assert!(help.contains("Example"), "packer {command} --help");
-        for below in listed(&help) {
-            let help = packer(&[&command, &below, "--help"], &[]).exits(0).stdout();
-            assert!(help.contains("Example"), "packer {command} {below} --help");
-        }
-    }
-}
-
 /// The commands that a help text lists.
 fn listed(help: &str) -> Vec<String> {
     let lines =

@@ -313,6 +313,25 @@ fn a_start_looks_at_the_files_of_every_command() {
 }
 
 #[test]
+fn a_command_that_is_chosen_keeps_its_launcher_as_parent_where_that_is_asked_for() {
+    let last =
+        "#!/bin/sh\ncat \"$FLAVOR_WORKENV/scratch/note\"\necho changed > \"$FLAVOR_WORKENV/scratch/note\"\nexit 9\n";
+    let files = [("tools/bin/serve", SAY), ("tools/bin/last", last), ("scratch/note", "fresh\n")];
+    let app = App::new(
+        &files,
+        "[execution]\ncommand = \"{workenv}/tools/bin/serve\"\n\
+         [execution.entry_points]\nlast = \"{workenv}/tools/bin/last\"\n\
+         [[slots]]\nid = \"tools\"\nsource = \"tools\"\n\
+         [[slots]]\nid = \"scratch\"\nsource = \"scratch\"\nlifecycle = \"temporary\"\n",
+    );
+    for _ in 0..2 {
+        let ended = app.start().env("PSPF_ENTRY", "last").finish().exits(9).stays_quiet();
+        assert_eq!(ended.stdout(), "fresh\n");
+        assert!(!common::env_of(&app.cache()).join("scratch/note").exists(), "it went with the app");
+    }
+}
+
+#[test]
 fn an_entry_point_that_nobody_signed_starts_nothing() {
     let app = App::new(&FILES, GENERIC);
     let mut forged = Forged::of(&app.package());
