@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use pspf_core::json::{self, Value};
+use pspf_core::metadata::Lifecycle;
 use pspf_core::{Digest, Verified};
 use serde::Serialize;
 
@@ -130,6 +131,11 @@ pub fn diff(a: &PackageFile, b: &PackageFile) -> Result<Difference> {
             files: compare(Vec::new(), contents::files(b, &after, index as u32)?),
         });
     }
+    // An SBOM follows from the rest: it only counts where the rest is the same.
+    let is_rest = |slot: &SlotChange| !is_attestation(&before, &slot.id) || !is_attestation(&after, &slot.id);
+    if !same_launcher || !metadata.is_empty() || slots.iter().any(is_rest) {
+        slots.retain(is_rest);
+    }
     Ok(Difference {
         same: same_launcher && metadata.is_empty() && slots.is_empty(),
         size_before: a.package().index().package_size(),
@@ -138,6 +144,11 @@ pub fn diff(a: &PackageFile, b: &PackageFile) -> Result<Difference> {
         metadata,
         slots,
     })
+}
+
+/// True when the package has an attestation of this id.
+fn is_attestation(package: &Verified<'_, File>, id: &str) -> bool {
+    package.metadata().slots.iter().any(|slot| slot.id == id && slot.lifecycle == Lifecycle::Attestation)
 }
 
 /// The digest of the launcher.

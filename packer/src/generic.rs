@@ -12,6 +12,7 @@ use crate::manifest::{self, Generic, Program};
 use crate::plan::{Facts, Plan, PlannedSlot, Source};
 use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::sbom::Inventory;
 use crate::sources::{Sources, is_executable};
 
 /// Plans the package of a manifest for a platform. Slots for other platforms are left out.
@@ -39,6 +40,7 @@ pub fn plan(manifest: &Generic, platform: Platform, progress: &dyn Progress) -> 
         release: manifest.release.unwrap_or(0),
         entry_points,
         strip: false,
+        inventory: Inventory::of(&manifest.name, &manifest.version),
         facts: Facts::default(),
     };
     check_targets(manifest, &plan.slots)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pspf_core::claims::Claims;
 use pspf_core::json;
 use pspf_core::metadata::Metadata;
+use pspf_core::placement::Placement;
 use pspf_core::sign::KeyId;
 use pspf_core::verify::{self, Grade, Report};
 use serde::Serialize;
@@ -13,6 +14,7 @@ use crate::contents::{self, SlotFile};
 use crate::error::Result;
 use crate::package_file::PackageFile;
 use crate::python::PYTHON_KEY;
+use crate::sbom::{self, Summary};
 
 /// What `packer inspect` shows. The JSON of this is a stable interface.
 #[derive(Debug, Serialize)]
@@ -47,6 +49,8 @@ pub struct Inspection {
     pub metadata_size: u64,
     /// The slots.
     pub slots: Vec<InspectedSlot>,
+    /// What its SBOM is; absent when it has none that can be believed.
+    pub sbom: Option<Summary>,
 }
 
 /// One command of an [`Inspection`].
@@ -159,6 +163,8 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
             entries: None,
         }
     });
+    // An attestation that cannot be read is told by those who check slots.
+    let sbom = verified.as_ref().ok().and_then(|verified| sbom::of_verified(file, verified).ok().flatten());
     Ok(Inspection {
         file: file.path().to_path_buf(),
         size: package.index().package_size(),
@@ -175,6 +181,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         launcher_size: package.index().launcher_size(),
         metadata_size: package.index().metadata_size(),
         slots: slots.collect(),
+        sbom: sbom.as_ref().map(sbom::summary),
     })
 }
 
@@ -200,12 +207,13 @@ pub fn inspect_with_files(file: &PackageFile) -> Result<Inspection> {
     Ok(inspection)
 }
 
-/// Unpacks every slot in memory, and compares the tree that comes out with the signed one, where there is one. Gives the
-/// number of files, links and empty directories.
+/// Unpacks every slot that a start may extract in memory, and compares the tree that comes out with the signed one, where
+/// there is one. Gives the number of files, links and empty directories.
 pub fn read_files(file: &PackageFile) -> Result<u64> {
     let verified = file.verify()?;
     let mut count = 0;
-    for (index, placement) in (0_u32..).zip(verified.placements()) {
+    let placements = (0_u32..).zip(verified.placements());
+    for (index, placement) in placements.filter(|(_, placement)| *placement != Placement::Unplaced) {
         count += contents::check(file, &verified, index, &placement)?;
     }
     Ok(count)

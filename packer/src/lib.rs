@@ -5,6 +5,7 @@
 //!                               └─> generic (files as they are) ─┘     └─> preview: what packing would do
 //!
 //! launchers ──> pack; foreign: what FlavorPack's ask for
+//! sbom: what a package is made of ──> pack, inspect
 //! package_file ──> inspect, contents, diff, extract, link, run: what is done with a finished package
 //! trust ──> run, verify: whose packages may run here
 //! workenvs: what packages have extracted on this machine, and how it goes away; clean: what packer keeps
@@ -36,6 +37,7 @@ pub mod preview;
 pub mod progress;
 pub mod python;
 pub mod run;
+pub mod sbom;
 pub mod schema;
 pub mod slots;
 mod sources;

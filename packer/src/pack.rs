@@ -5,10 +5,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pspf_core::Digest;
 use pspf_core::ErrorKind;
 use pspf_core::build::{Builder, Encoded, Slot};
+use pspf_core::format::Operations;
 use pspf_core::json::Value;
+use pspf_core::layout::Rules;
 use pspf_core::limits;
+use pspf_core::metadata::Lifecycle;
+use pspf_core::placement::Placement;
 use pspf_core::sign::{KeyId, KeyOrigin};
 use serde::Serialize;
 
@@ -21,6 +26,7 @@ use crate::plan::{Plan, PlannedSlot};
 use crate::platform::{Os, Platform};
 use crate::progress::Progress;
 use crate::python::Hooks;
+use crate::sbom::{self, Summary};
 use crate::slots::{self, Encoding, Reader, Symbols};
 use crate::{foreign, generic, launchers, places, python};
 
@@ -82,8 +88,10 @@ pub struct Packed {
     pub launcher: String,
     /// The launcher's size in bytes.
     pub launcher_size: u64,
-    /// Its slots.
+    /// Its slots, but for the one with the SBOM.
     pub slots: Vec<PackedSlot>,
+    /// What it says of its parts; absent when the manifest brings an attestation of its own.
+    pub sbom: Option<Summary>,
     /// The key that signed it.
     pub key_id: String,
     /// How that key came to be: given, auto or seed.
@@ -164,12 +172,17 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         let builder = Builder::new(with_build(plan.whole_document(), timestamp, platform), &launcher)?
             .app_id(plan.app_id.clone(), plan.release)
             .build_timestamp(timestamp)
+            .layout(LAYOUT)
             .entry_points(plan.entry_points.clone().into_iter().collect());
+        let attestation = encoded.get(plan.slots.len()).cloned().map(attestation_slot);
         let slots = plan.slots.iter().zip(encoded).map(|(slot, encoded)| builder_slot(slot, encoded));
-        slots.fold(builder, Builder::slot).sign(&key.secret, key.origin)
+        slots.chain(attestation).fold(builder, Builder::slot).sign(&key.secret, key.origin)
     };
+    // A manifest may bring an attestation that somebody else wrote.
+    let is_attested = plan.slots.iter().any(|slot| slot.lifecycle == Lifecycle::Attestation);
+    let none_yet = (!is_attested).then(|| attested(Digest([0; 32]), 0));
     // More slots than the metadata can describe are told before the work, not after it.
-    sign(plan.slots.iter().map(slots::least).collect()).map_err(|error| cannot_sign(&error, &plan))?;
+    sign(plan.slots.iter().map(slots::least).chain(none_yet).collect()).map_err(|error| cannot_sign(&error, &plan))?;
 
     let (mut encoded, mut stored, mut packed) = (Vec::new(), Vec::new(), Vec::new());
     for ((index, slot), placement) in plan.slots.iter().enumerate().zip(&plan.placements()?) {
@@ -183,6 +196,23 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
             files: facts.files,
         });
         encoded.push(facts);
+    }
+    let mut sbom = None;
+    if !is_attested {
+        let parts = plan.slots.iter().zip(&encoded).filter(|(slot, _)| !plan.accounts_for(slot));
+        let facts = sbom::Facts {
+            moment: &moment(timestamp),
+            platform,
+            launcher: Digest::of(&launcher).to_string(),
+            slots: parts.map(|(slot, encoded)| (slot.id.clone(), encoded.digest.to_string())).collect(),
+            symbols,
+        };
+        let (content, summary) = plan.inventory.attestation(&facts)?;
+        let path = slots_stage.join(sbom::SLOT);
+        fs::write(&path, &content).map_err(|error| Error::io("cannot write", &path, &error))?;
+        stored.push(Stored::new(path, content.len() as u64));
+        encoded.push(attested(Digest::of(&content), content.len() as u64));
+        sbom = Some(summary);
     }
     progress.stage("signing and writing", None);
     let head = sign(encoded).map_err(|error| cannot_sign(&error, &plan))?;
@@ -198,6 +228,7 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
         launcher: launcher_name,
         launcher_size: launcher.len() as u64,
         slots: packed,
+        sbom,
         platform: platform.to_string(),
         key_id: key_id.to_string(),
         key_origin: key.origin.name(),
@@ -319,7 +350,6 @@ fn subdirectory(parent: &Path, name: &str) -> Result<PathBuf> {
 /// The document with its `build` section.
 fn with_build(document: Value<'static>, timestamp: u64, platform: Platform) -> Value<'static> {
     let Value::Object(mut members) = document else { return document };
-    let moment = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(timestamp)).to_string();
     let platform = Value::object([
         ("os", platform.os.name().into()),
         ("arch", platform.arch.map_or("", |arch| arch.name()).into()),
@@ -328,7 +358,7 @@ fn with_build(document: Value<'static>, timestamp: u64, platform: Platform) -> V
     let build = Value::object([
         ("tool", "packer".into()),
         ("tool_version", env!("CARGO_PKG_VERSION").into()),
-        ("timestamp", moment.into()),
+        ("timestamp", moment(timestamp).into()),
         ("deterministic", true.into()),
         ("platform", platform),
     ]);
@@ -349,6 +379,34 @@ fn builder_slot(slot: &PlannedSlot, encoded: Encoded) -> Slot {
         encoded,
     }
 }
+
+/// The slot that says what the package is made of.
+fn attestation_slot(encoded: Encoded) -> Slot {
+    Slot {
+        id: sbom::SLOT.to_owned(),
+        source: String::new(),
+        target: sbom::SLOT.to_owned(),
+        purpose: "data".to_owned(),
+        lifecycle: Lifecycle::Attestation,
+        platform: 0,
+        permissions: 0o644,
+        operations: Operations::RAW,
+        encoded,
+    }
+}
+
+/// What there is to know of its content.
+fn attested(digest: Digest, size: u64) -> Encoded {
+    Encoded::raw(sbom::SLOT, digest, size, &Placement::Unplaced, 0o644)
+}
+
+/// Seconds since 1970 as RFC 3339.
+fn moment(timestamp: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(timestamp)).to_string()
+}
+
+/// Slots follow each other without gaps, since a start has to read each gap.
+const LAYOUT: Rules = Rules { meta_gap: 0, table_align: 8, slot_align: 1 };
 
 /// SOURCE_DATE_EPOCH, or the clock.
 fn build_timestamp() -> Result<u64> {

@@ -13,6 +13,7 @@ use pspf_core::metadata::{FORMAT, Lifecycle, Metadata, WORKENV_KEY};
 use pspf_core::placement::{self, Placement};
 
 use crate::error::{Error, Kind, Result};
+use crate::sbom::Inventory;
 
 /// A package that is about to be made.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub entry_points: BTreeMap<String, String>,
     /// True when symbol tables of programs and libraries are to be left out.
     pub strip: bool,
+    /// What it is made of, for its SBOM. The manifest's own slots are added when they are encoded.
+    pub inventory: Inventory,
     /// What is worth knowing about it.
     pub facts: Facts,
 }
@@ -151,6 +154,11 @@ impl Plan {
             ours.push(("shutdown".into(), Value::Array(commands)));
         }
         document
+    }
+
+    /// True when the inventory says what is in the slot: interpreter, dependencies, project.
+    pub fn accounts_for(&self, slot: &PlannedSlot) -> bool {
+        self.facts.python.is_some() && crate::python::is_own(&slot.id)
     }
 
     /// True when the package needs more than `pspf-launcher` can do ([`launchers`](crate::launchers)).

@@ -335,7 +335,7 @@ fn truncated_packages_are_refused_by_every_command() {
 fn a_slot_that_does_not_exist_is_named_with_those_that_do() {
     let Some(hello) = common::hello() else { return };
     let scratch = Scratch::new();
-    for slot in ["3", "aplication-code"] {
+    for slot in ["4", "aplication-code"] {
         let mut extract = common::packer();
         extract.arg("extract").arg(&hello).arg(slot).arg(scratch.join("extracted"));
         is_refused(extract.finish(), 105, &[slot, "application-code"]);

@@ -75,6 +75,7 @@ impl Project {
         let number = |slot: &serde_json::Value, key: &str| slot[key].as_u64().expect("a number") as usize;
         slots
             .iter()
+            .filter(|slot| slot["lifecycle"] != "attestation")
             .map(|slot| {
                 let (at, size) = (number(slot, "offset"), number(slot, "size"));
                 (slot["operations"].as_str().expect("a chain").to_owned(), package[at..at + size].to_vec())

@@ -197,7 +197,7 @@ fn what_makes_no_sense_is_refused_with_the_way_to_the_commands() {
             &["extract"],
             &["extract", "0"],
             &["extract", "0", "a", "b"],
-            &["extract", "2", "to"],
+            &["extract", "3", "to"],
             &["extract", "-1", "to"],
             &["extract", "tree", "to"],
             &["extract", "18446744073709551616", "to"],

@@ -84,7 +84,7 @@ fn a_slot_is_asked_for_by_id_or_by_number_whatever_its_lifecycle() {
     assert_eq!(first, format!("{}/models\n", workenv.display()));
     assert_eq!(fs::read_to_string(workenv.join("models/words")).unwrap(), "light");
     assert_eq!(app.cli(&["slot", "app"]).exits(0).stdout(), format!("{}/app\n", workenv.display()));
-    for unknown in ["model", "2", "-1", ""] {
+    for unknown in ["model", "3", "-1", ""] {
         app.cli(&["slot", unknown]).exits(105).prints_nothing().says("no slot with the id or number").says("\n  try: ");
     }
     app.cli(&["slot"]).exits(105).says("slot");

@@ -59,7 +59,8 @@ impl Project {
         Command::new(self.package()).env("PSPF_CACHE_DIR", self.scratch.dir("started")).finish().exits(7);
         let report = common::packer().args(["inspect", "--json"]).arg(self.package()).finish().exits(0).json();
         let operations = |slot: &Value| slot["operations"].as_str().unwrap().to_owned();
-        report["slots"].as_array().unwrap().iter().map(operations).collect()
+        let slots = report["slots"].as_array().unwrap().iter();
+        slots.filter(|slot| slot["lifecycle"] != "attestation").map(operations).collect()
     }
 }
 

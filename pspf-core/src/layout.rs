@@ -39,7 +39,7 @@ pub struct Layout {
 }
 
 impl Default for Rules {
-    /// What packer writes: nothing between launcher and metadata, everything else at multiples of 8.
+    /// Nothing between launcher and metadata, everything else at multiples of 8.
     fn default() -> Self {
         Self { meta_gap: 0, table_align: 8, slot_align: 8 }
     }

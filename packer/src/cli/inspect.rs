@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use packer::Result;
 use packer::contents::{FileKind, SlotFile};
 use packer::inspect::{self, Inspection};
 use packer::package_file::PackageFile;
+use packer::sbom::{self, Summary};
+use packer::{Error, Kind, Result};
 use pspf_core::error::printable;
 
 use super::{origin, print, print_json, size};
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// Show the files inside the slots, as a tree
     #[arg(long)]
     files: bool,
+    /// Print what the package is made of, and nothing else: its SBOM, CycloneDX as JSON
+    #[arg(long, conflicts_with_all = ["files", "json"])]
+    sbom: bool,
     /// Print a report for programs
     #[arg(long)]
     json: bool,
@@ -26,6 +30,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let file = PackageFile::open(&args.file)?;
+    if args.sbom {
+        let sbom = sbom::read(&file)?.ok_or_else(|| {
+            Error::new(Kind::Arguments, "this package has no SBOM")
+                .file(&args.file)
+                .expected("a slot of lifecycle attestation with an SBOM in it")
+                .found("none")
+                .hint("pack it again with packer, which writes one")
+        })?;
+        return print_json(&sbom);
+    }
     let inspection = if args.files { inspect::inspect_with_files(&file)? } else { inspect::inspect(&file)? };
     if args.json {
         return print_json(&inspection);
@@ -47,6 +61,10 @@ fn describe(package: &Inspection) -> String {
         lines.push(format!("  offers    {} ({})", printable(&entry.name), printable(does)));
     }
     lines.push(format!("  launcher  {}, metadata {}", size(package.launcher_size), size(package.metadata_size)));
+    if let Some(Summary { format, version, components }) = &package.sbom {
+        let plural = if *components == 1 { "" } else { "s" };
+        lines.push(format!("  SBOM      {format} {version}, {components} component{plural}"));
+    }
     lines.push(format!("  slots     {}", package.slots.len()));
     let width = package.slots.iter().map(|slot| slot.id.len()).max().unwrap_or(0);
     for slot in &package.slots {

@@ -195,6 +195,9 @@ fn describe(packed: &Packed) -> String {
     if !packed.verified {
         lines.push("  check   none (--no-verify): packer verify does it".to_owned());
     }
+    if let Some(sbom) = &packed.sbom {
+        lines.push(format!("  SBOM    {} {}, {} components", sbom.format, sbom.version, sbom.components));
+    }
     lines.extend(packed.python.as_ref().map(|python| format!("  python  {python}")));
     if packed.commands.len() > 1 {
         lines.push(format!("  offers  {} (packer link makes them callable)", packed.commands.join(", ")));

@@ -6,6 +6,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::artifacts::{self, Artifacts};
 use super::command::{Output, run};
 use super::interpreter::{Interpreter, python};
 use super::lock::Lock;
@@ -33,25 +34,34 @@ pub(super) struct Installer<'a> {
     pub(super) projects: &'a [PathBuf],
 }
 
-/// Installs `requirements` into a new directory on `shelf`, not compiled yet.
+/// Dependencies that are installed, but not compiled yet.
+pub(super) struct Installed {
+    /// Their site directory.
+    pub(super) site: TempDir,
+    /// Where they came from.
+    pub(super) artifacts: Artifacts,
+}
+
+/// Installs `requirements` into a new directory on `shelf`.
 pub(super) fn install(
     installer: &Installer<'_>,
     requirements: &[Requirement],
     shelf: &Path,
     progress: &dyn Progress,
-) -> Result<TempDir> {
+) -> Result<Installed> {
     let work = cache::workspace(shelf)?;
+    let mut artifacts = Artifacts::new();
     if !requirements.is_empty() || !installer.projects.is_empty() {
         progress.stage("installing dependencies", None);
         let list = installer.stage.join("requirements.txt");
         let text: String = requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect();
         tree::write(&list, text)?;
-        installer.fetch(requirements, &list, work.path(), progress)?;
+        artifacts = installer.fetch(requirements, &list, work.path(), progress)?;
         site::refuse_editable(work.path())?;
     }
     wheel_scripts::keep(work.path(), &[], None)?;
     site::tidy(work.path())?;
-    Ok(work)
+    Ok(Installed { site: work, artifacts })
 }
 
 /// Compiles what [`install`] installed with the packaged interpreter, or takes the same from the cache.
@@ -85,12 +95,22 @@ fn key(site: &Path, runtime: &Tree) -> Result<String> {
 }
 
 impl Installer<'_> {
-    fn fetch(&self, requirements: &[Requirement], list: &Path, into: &Path, progress: &dyn Progress) -> Result<()> {
+    fn fetch(
+        &self,
+        requirements: &[Requirement],
+        list: &Path,
+        into: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Artifacts> {
         let mut failures = Vec::new();
         if let Some(uv) = self.tools.uv(progress)? {
-            let output = run(&mut self.with_uv(uv, requirements, list, into, progress)?, progress)?;
+            let locked = match self.lock {
+                Some(lock) => lock.list(self, requirements, uv, progress)?,
+                None => None,
+            };
+            let output = run(&mut self.with_uv(uv, locked.as_deref(), list, into), progress)?;
             if output.success() {
-                return Ok(());
+                return artifacts::of_installed(self, uv, into, locked.as_deref(), progress);
             }
             let decided = output.stderr_text().contains("No solution found") && !self.pip_is_configured(progress)?;
             failures.push(output);
@@ -113,31 +133,19 @@ impl Installer<'_> {
         }
         let output = run(&mut self.with_pip(list, into), progress)?;
         if output.success() {
-            return Ok(());
+            return Ok(Artifacts::new());
         }
         failures.push(output);
         Err(self.unresolved(requirements, failures))
     }
 
-    fn with_uv(
-        &self,
-        uv: &Uv,
-        requirements: &[Requirement],
-        list: &Path,
-        into: &Path,
-        progress: &dyn Progress,
-    ) -> Result<Command> {
+    fn with_uv(&self, uv: &Uv, locked: Option<&Path>, list: &Path, into: &Path) -> Command {
         let mut command = self.uv_install(uv, into);
-        let Manifest { path, dependencies, optional_dependencies, .. } = self.manifest;
-        let locked = match self.lock {
-            Some(lock) => lock.list(self, requirements, uv, progress)?,
-            None => None,
-        };
         if let Some(locked) = locked {
             command.arg("-r").arg(locked);
-        } else if dependencies.is_some() && (self.extras.is_empty() || optional_dependencies.is_some()) {
+        } else if self.manifest_says_all() {
             // The manifest itself rather than the list, since uv's table in it may say where things come from.
-            command.arg("-r").arg(path);
+            command.arg("-r").arg(&self.manifest.path);
             for extra in self.extras {
                 command.arg("--extra").arg(extra);
             }
@@ -145,14 +153,25 @@ impl Installer<'_> {
             command.arg("-r").arg(list);
         }
         command.args(self.projects);
-        if let Some(standard) = self.manifest.flavor.build.manylinux {
-            command.arg("--python-platform").arg(standard.of_uv(self.machine()));
-        }
+        command.args(self.uv_platform());
         let text = std::fs::read_to_string(&self.manifest.path).unwrap_or_default();
         if text.contains("editable") {
             command.arg("--no-editable");
         }
-        Ok(command)
+        command
+    }
+
+    /// True when the manifest says all that the project depends on. Otherwise uv would ask the build backend, which may
+    /// write into the project's directory.
+    pub(super) fn manifest_says_all(&self) -> bool {
+        let Manifest { dependencies, optional_dependencies, .. } = self.manifest;
+        dependencies.is_some() && (self.extras.is_empty() || optional_dependencies.is_some())
+    }
+
+    /// The options by which uv takes wheels for an older glibc than this machine's.
+    pub(super) fn uv_platform(&self) -> Vec<String> {
+        let standard = self.manifest.flavor.build.manylinux;
+        standard.map_or(Vec::new(), |standard| vec!["--python-platform".to_owned(), standard.of_uv(self.machine())])
     }
 
     /// Makes a virtual environment at `path` with these requirements and those of the project in it.

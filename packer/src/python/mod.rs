@@ -15,17 +15,21 @@
 //! | the interpreter | `runtime`, `libraries`, `elf` | `python-runtime`, a prefix without links |
 //! | byte code | `compile` | `.pyc` files, the same on every run |
 //! | where it runs | [`Workenv`] | directories, files, links, command |
+//! | what it is made of | `inventory`, `artifacts`, `distributions` | the parts that the SBOM lists |
 
 mod archive;
+mod artifacts;
 mod cache;
 mod command;
 mod compile;
 mod dependencies;
+mod distributions;
 pub(crate) mod elf;
 mod entry;
 mod extras;
 mod hooks;
 mod interpreter;
+mod inventory;
 mod libraries;
 mod local;
 mod lock;
@@ -52,6 +56,7 @@ use crate::manifest::{Manifest, Requirement, Script};
 use crate::plan::PlannedSlot;
 use crate::platform::Platform;
 use crate::progress::Progress;
+use crate::sbom::Inventory;
 use crate::sources::Sources;
 
 pub(crate) use command::on_path;
@@ -112,6 +117,8 @@ pub struct Staged {
     pub numbers: Vec<Option<usize>>,
     /// What runs when the package is finished.
     pub hooks: Hooks,
+    /// What it is made of.
+    pub inventory: Inventory,
 }
 
 /// A finished directory tree: no symbolic links, modes 0644 and 0755.
@@ -163,6 +170,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         |progress| build(&installer, requirements.as_deref(), cache, &source, progress),
     )?;
     let Built { project, environment, scripts, command } = built;
+    let dependencies::Installed { site: environment, artifacts } = environment;
     let started: Vec<&Script> = scripts.iter().chain([&command]).collect();
     prune::prune(manifest, &started, &project.site, environment.path(), progress)?;
     let extras = project::extras(&project.site, Some(environment.path()), progress)?;
@@ -191,6 +199,16 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     for tree in [&runtime.path, &environment.path, &project.site] {
         glibc = glibc.max(elf::glibc_floor(tree)?);
     }
+    let parts = inventory::Parts {
+        manifest,
+        version: &project.version,
+        interpreter: &interpreter,
+        runtime: &runtime.path,
+        sites: [&project.site, &environment.path],
+        artifacts: &artifacts,
+        wheel: project.wheel.as_ref(),
+    };
+    let inventory = parts.inventory()?;
     let libraries = libraries::expected_of_the_machine(&[&environment.path, &project.site], &runtime.path)?;
     hooks.set_version(&project.version);
     let entry_points: BTreeMap<String, String> =
@@ -223,6 +241,7 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
         slots,
         numbers,
         hooks,
+        inventory,
     })
 }
 
@@ -244,7 +263,7 @@ fn begin(request: &Request<'_>) -> Result<(Option<Vec<Requirement>>, Option<lock
 /// Project and dependencies, installed but not compiled.
 struct Built {
     project: project::Project,
-    environment: tempfile::TempDir,
+    environment: dependencies::Installed,
     scripts: Vec<Script>,
     command: Script,
 }
@@ -303,9 +322,14 @@ fn build(
         }
     };
     let mut scripts: Vec<Script> = manifest.scripts.values().chain([&manifest.command]).cloned().collect();
-    entry::check(manifest, &mut scripts, [&project.site, environment.path()], interpreter, progress)?;
+    entry::check(manifest, &mut scripts, [&project.site, environment.site.path()], interpreter, progress)?;
     let command = scripts.pop().expect("the command is the last one");
     Ok(Built { project, environment, scripts, command })
+}
+
+/// True for the slots that packer makes of a project.
+pub(crate) fn is_own(id: &str) -> bool {
+    [workenv::RUNTIME, workenv::ENVIRONMENT, workenv::APPLICATION].contains(&id)
 }
 
 /// Part of every key in the cache: counts up when the same input would give another tree.

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::manifest::{Hook, LocalProject, Manifest, Requirement, SlotSpec};
 use crate::plan::{Facts, Plan, PlannedSlot, Source};
 use crate::progress::Progress;
+use crate::sbom::Inventory;
 use crate::sources::archive;
 
 /// A project that could be packed.
@@ -48,6 +49,7 @@ pub(crate) fn outline(request: &Request<'_>, progress: &dyn Progress) -> Result<
         release: manifest.flavor.release.unwrap_or(0),
         entry_points: [(manifest.command.name.clone(), calls)].into_iter().chain(scripts).collect(),
         strip: manifest.flavor.strip,
+        inventory: Inventory::of(manifest.package_name(), manifest.version.as_deref().unwrap_or_default()),
         facts: Facts::default(),
     };
     let build = &manifest.flavor.build;

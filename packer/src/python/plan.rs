@@ -26,7 +26,8 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
         _ => quote(words),
     };
     let entry_points = staged.workenv.entry_points.iter().map(|(name, words)| (name.clone(), line(words))).collect();
-    let Staged { name, version, python, runtime, environment, application, glibc, slots, hooks, .. } = staged;
+    let Staged { name, version, python, runtime, environment, application, glibc, slots, hooks, inventory, .. } =
+        staged;
     let own = own_slots(manifest, [runtime, environment, application]);
     let plan = Plan {
         manifest: manifest.path.clone(),
@@ -38,6 +39,7 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
         release: manifest.flavor.release.unwrap_or(0),
         entry_points,
         strip: manifest.flavor.strip,
+        inventory,
         facts: Facts { python: Some(python.version.to_string()), glibc },
     };
     Ok((plan, hooks))

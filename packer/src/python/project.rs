@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use sha2::{Digest as _, Sha256};
 
+use super::artifacts::ArtifactFile;
 use super::command::{Output, run};
 use super::dependencies::Installer;
 use super::interpreter::python;
 use super::tree::{self, Keep};
-use super::{extras, plain, site, wheel_scripts};
+use super::{distributions, extras, hex, plain, site, wheel_scripts};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement};
 use crate::progress::Progress;
@@ -25,6 +27,8 @@ pub(super) struct Project {
     pub(super) version: String,
     /// The dependencies, from the manifest or from the build backend.
     pub(super) requirements: Vec<Requirement>,
+    /// The wheel that it was built as, if it was.
+    pub(super) wheel: Option<ArtifactFile>,
 }
 
 /// Parts of the standard library that are only carried on demand, since they drag in half a desktop or a network.
@@ -51,13 +55,17 @@ pub(super) fn build(
         && !manifest.has_setuptools_table
         && !["setup.py", "setup.cfg"].iter().any(|name| source.join(name).is_file());
     let layout = plain::detect(manifest, source)?;
+    let mut built_wheel = None;
     match layout {
         Some(layout) if undeclared && manifest.version.is_some() => {
             progress.note(&format!("no [build-system] in the manifest: taking {layout} as it is"));
             layout.install(manifest, source, &site, progress)?;
         }
         layout => match (wheel(installer, source, progress)?, layout) {
-            (Ok(wheel), _) => install_wheel(installer, &wheel, &site, progress)?,
+            (Ok(wheel), _) => {
+                install_wheel(installer, &wheel, &site, progress)?;
+                built_wheel = Some(wheel);
+            }
             (Err(output), Some(layout)) if is_refused_layout(&output) && manifest.version.is_some() => {
                 progress.note(&format!("setuptools cannot tell what belongs to the project: taking {layout} as it is"));
                 layout.install(manifest, source, &site, progress)?;
@@ -68,15 +76,9 @@ pub(super) fn build(
     let made: Vec<&str> = manifest.scripts.values().chain([&manifest.command]).map(|one| one.name.as_str()).collect();
     wheel_scripts::keep(&site, &made, Some(&installer.interpreter.name))?;
     site::tidy(&site)?;
-    let metadata = metadata(&site, &manifest.name)?;
-    let field = |name: &str| {
-        let prefix = format!("{name}: ");
-        metadata
-            .lines()
-            .take_while(|line| !line.is_empty())
-            .filter_map(move |line| Some(line.strip_prefix(prefix.as_str())?.trim().to_owned()))
-            .collect::<Vec<_>>()
-    };
+    let installed = distributions::named(&site, &manifest.name)?;
+    let field =
+        |name: &str| -> Vec<String> { installed.iter().flat_map(|one| one.headers(name)).map(str::to_owned).collect() };
     let built = field("Version").into_iter().next();
     Ok(Project {
         version: manifest.version.clone().or(built).ok_or_else(|| {
@@ -90,7 +92,13 @@ pub(super) fn build(
             None => extras::of_metadata(manifest, installer.extras, field("Requires-Dist"), &field("Provides-Extra"))?,
         },
         site,
+        wheel: built_wheel.as_deref().map(artifact).transpose()?,
     })
+}
+
+fn artifact(wheel: &Path) -> Result<ArtifactFile> {
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(ArtifactFile { name, sha256: hex(&Sha256::digest(tree::read(wheel)?)) })
 }
 
 /// Copies what a build may need to `to`, but nothing of `ours`. Backends write into the directory that they build, so it is never the user's.
@@ -109,6 +117,8 @@ pub(super) fn copy_source(manifest: &Manifest, to: &Path, ours: &[&Path], progre
             metadata.is_dir() && std::fs::canonicalize(root.join(relative)).is_ok_and(|path| ours.contains(&path));
         if own { Keep::No } else { chosen }
     })?;
+    // The wheel has the modes that the files have here, which the developer's umask decided.
+    tree::even_out(to)?;
     // Backends that take the version from a tag find the repository through this, without a copy of it.
     let repository = root.join(".git");
     if manifest.version.is_none() && repository.is_dir() {
@@ -232,19 +242,6 @@ fn build_failed(manifest: &Manifest, output: &Output) -> Error {
         .field("build-system")
         .output(output.tail())
         .hint("the same happens with: uv build --wheel (or python -m build --wheel); mend it there first")
-}
-
-/// The METADATA of the distribution called `name` in `site`.
-fn metadata(site: &Path, name: &str) -> Result<String> {
-    let plain = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
-    let infos = site::entries(site)?.into_iter().filter(|path| tree::has_extension(path, "dist-info"));
-    for info in infos {
-        let stem = info.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if plain(stem.split('-').next().unwrap_or_default()) == plain(name) {
-            return Ok(String::from_utf8_lossy(&tree::read(&info.join("METADATA"))?).into_owned());
-        }
-    }
-    Ok(String::new())
 }
 
 /// Which parts of the standard library the app asks for. The project counts with every module, a dependency only

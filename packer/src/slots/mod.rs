@@ -369,6 +369,15 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
     digest(File::open(path)?)
 }
 
+/// The digest of a file in a slot of such symbols.
+pub(crate) fn digest_as_packed(path: &Path, symbols: Symbols) -> io::Result<Digest> {
+    let stripped = match symbols {
+        Symbols::Keep => None,
+        Symbols::Strip => Tally::default().strip(path)?,
+    };
+    stripped.map_or_else(|| digest_of(path), |content| Ok(Digest::of(&content)))
+}
+
 /// The digest of all that comes.
 pub(crate) fn digest(mut source: impl io::Read) -> io::Result<Digest> {
     let mut hasher = Hasher::new();

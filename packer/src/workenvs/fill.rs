@@ -10,6 +10,7 @@ use launcher::extract::hash_tree;
 use launcher::seal::{self, Seal, Writer};
 use launcher::store::{self, CONTENT, Check, Lock, SYSTEM, Shared};
 use launcher::sys::{self, Dir};
+use pspf_core::placement::Placement;
 use pspf_core::{Verified, archive};
 use rustix::fd::AsFd as _;
 use rustix::fs::{AtFlags, FileType, Timespec, Timestamps};
@@ -79,6 +80,7 @@ pub fn fill(file: &PackageFile, cache: &Path, progress: &dyn Progress) -> Result
                 let bytes = super::size_of(&store.join(&shared.name));
                 filled.slots.push(FilledSlot { id: slot.id.clone(), name: shared.name, bytes, is_new });
             }
+            None if placement == Placement::Unplaced => {}
             None => filled.private.push(slot.id.clone()),
         }
     }
