@@ -138,7 +138,10 @@ pub fn pack(options: &Options, progress: &dyn Progress) -> Result<Packed> {
 
 fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     let input = manifest::open(&options.manifest)?;
-    let chosen = launchers::choose(&options.launcher, options.platform)?;
+    let chosen = match launchers::choose(&options.launcher, options.platform) {
+        Err(error) => return Err(lacks_launcher(&input, options, error, progress)),
+        Ok(chosen) => chosen,
+    };
     let (dialect, platform) = (chosen.dialect, chosen.platform);
     let key = keys::load(&options.key, progress)?;
     let timestamp = build_timestamp()?;
@@ -251,9 +254,6 @@ pub(crate) fn plan(
 ) -> Result<(Plan, Option<Hooks>)> {
     let (mut plan, hooks) = match input {
         Input::Python(manifest) => {
-            if !is_here(platform) {
-                return Err(not_here(&manifest.path, platform));
-            }
             let stage = subdirectory(stage, "python")?;
             let request = request(manifest, options, platform, &stage, cache);
             let (plan, hooks) = python::plan(manifest, python::stage(&request, progress)?)?;
@@ -328,17 +328,20 @@ pub(crate) fn is_here(platform: Platform) -> bool {
     Platform::host().is_none_or(|host| host.fits(platform))
 }
 
-/// The error for a Python project that is to run elsewhere.
-pub(crate) fn not_here(manifest: &Path, platform: Platform) -> Error {
-    let host = Platform::host().map_or_else(|| "another one".to_owned(), |host| host.to_string());
-    Error::new(Kind::Configuration, format!("a Python project cannot be packed for {platform} on this machine"))
-        .file(manifest)
-        .field("--platform")
-        .expected(format!("{host}: interpreter and dependencies are taken from where packer runs"))
-        .found(platform.to_string())
-        .hint(format!(
-            "run packer on {platform}; programs that are not Python pack for every platform that has a launcher"
-        ))
+/// The error for a launcher that is not there; of a Python project for another platform, with all else that is missing.
+fn lacks_launcher(input: &Input, options: &Options, error: Error, progress: &dyn Progress) -> Error {
+    let (Input::Python(manifest), Some(platform)) = (input, options.platform) else { return error };
+    if is_here(platform) || error.kind() != Kind::Configuration {
+        return error;
+    }
+    let stage = tempfile::tempdir()
+        .map_err(|error| Error::io("cannot create a temporary directory", std::env::temp_dir(), &error));
+    match stage.and_then(|stage| Ok((stage, places::build_cache()?))) {
+        Ok((stage, cache)) => {
+            python::missing(&request(manifest, options, platform, stage.path(), &cache), error, progress)
+        }
+        Err(other) => other,
+    }
 }
 
 fn subdirectory(parent: &Path, name: &str) -> Result<PathBuf> {

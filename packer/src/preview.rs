@@ -104,9 +104,6 @@ pub fn preview(options: &Options, progress: &dyn Progress) -> Result<Preview> {
             (plan, Vec::new(), Vec::new())
         }
         Input::Python(manifest) => {
-            if !pack::is_here(platform) {
-                return Err(pack::not_here(&manifest.path, platform));
-            }
             let request = pack::request(manifest, options, platform, nowhere, nowhere);
             let Outline { mut plan, steps, afterwards } = python::outline(&request, progress)?;
             pack::apply_defaults(&mut plan, &input, options)?;

@@ -245,18 +245,3 @@ fn a_dry_run_of_a_python_project_shows_its_slots_commands_and_hooks_and_runs_not
     fs::write(scratch.join("pyproject.toml"), manifest("")).unwrap();
     dry(&[]).exits(109).says("the source of slot models cannot be read");
 }
-
-#[test]
-fn a_python_project_is_not_packed_for_another_platform() {
-    let scratch = Scratch::new();
-    let launcher = scratch.join("launcher");
-    let mut program = vec![0; 256];
-    program[..4].copy_from_slice(b"\x7fELF");
-    program[18] = 183;
-    fs::write(&launcher, program).unwrap();
-    let mut pack = common::packer();
-    pack.args(["pack", "--key-seed", "x", "--platform", "linux_arm64", "--manifest"]);
-    pack.arg(common::source_of("hello-cli")).arg("--launcher-bin").arg(launcher).current_dir(&*scratch);
-    let refusal = pack.env("PSPF_CACHE_DIR", scratch.dir("cache")).finish().exits(109);
-    refusal.says("cannot be packed for linux_arm64").says("run packer on linux_arm64");
-}

@@ -147,6 +147,7 @@ fn nowhere(platform: Option<Platform>, name: &str, known: &[Registered]) -> Erro
     let field = if name.is_empty() { "--platform" } else { "--launcher" };
     let wheel = match platform.map(|platform| platform.to_string()).as_deref() {
         Some("windows_amd64") => "win_amd64",
+        Some("windows_arm64") => "win_arm64",
         Some("darwin_arm64") => "macosx_11_0_arm64",
         Some("darwin_amd64") => "macosx_10_12_x86_64",
         Some("linux_arm64") => "manylinux2014_aarch64",

@@ -11,9 +11,10 @@ use super::command::{Output, run};
 use super::interpreter::{Interpreter, python};
 use super::lock::Lock;
 use super::uv::{Tools, Uv};
-use super::{SCHEMA, Tree, cache, compile, hex, site, tree, wheel_scripts};
+use super::{SCHEMA, Tree, cache, compile, foreign, hex, site, tree, wheel_scripts};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, Requirement};
+use crate::platform::Os;
 use crate::progress::Progress;
 
 /// What has to be there to install something.
@@ -54,8 +55,7 @@ pub(super) fn install(
     if !requirements.is_empty() || !installer.projects.is_empty() {
         progress.stage("installing dependencies", None);
         let list = installer.stage.join("requirements.txt");
-        let text: String = requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect();
-        tree::write(&list, text)?;
+        tree::write(&list, lines(requirements))?;
         artifacts = installer.fetch(requirements, &list, work.path(), progress)?;
         site::refuse_editable(work.path())?;
     }
@@ -64,14 +64,16 @@ pub(super) fn install(
     Ok(Installed { site: work, artifacts })
 }
 
-/// Compiles what [`install`] installed with the packaged interpreter, or takes the same from the cache.
-pub(super) fn finish(work: TempDir, runtime: &Tree, program: &Path, progress: &dyn Progress) -> Result<Tree> {
+/// Compiles what [`install`] installed, or takes the same from the cache.
+pub(super) fn finish(work: TempDir, runtime: &Tree, compiler: Option<&Path>, progress: &dyn Progress) -> Result<Tree> {
     let shelf = work.path().parent().unwrap_or(Path::new("/")).to_path_buf();
     let key = key(work.path(), runtime)?;
     let finished = shelf.join(&key);
     if !finished.is_dir() {
-        progress.stage("compiling dependencies", None);
-        compile::compile(program, work.path(), "python-environment", None, progress)?;
+        if let Some(compiler) = compiler {
+            progress.stage("compiling dependencies", None);
+            compile::compile(compiler, work.path(), "python-environment", None, progress)?;
+        }
         tree::even_out(work.path())?;
         progress.check()?;
         cache::publish(work, &finished)?;
@@ -114,13 +116,18 @@ impl Installer<'_> {
             }
             let decided = output.stderr_text().contains("No solution found") && !self.pip_is_configured(progress)?;
             failures.push(output);
-            // What pip would install is not what the lock says.
-            if decided || self.frozen {
+            // What pip would install is not what the lock says, or for this machine.
+            if decided || self.frozen || self.interpreter.foreign.is_some() {
                 return Err(self.unresolved(requirements, failures));
             }
             // uv does not read pip's configuration: an index that is only known there is a reason to ask pip.
             tree::remove(into)?;
             tree::make_directory(into)?;
+        } else if let Some(target) = self.interpreter.target() {
+            return Err(Error::new(Kind::Dependency, format!("there is no uv to find wheels for {target}"))
+                .file(&self.manifest.path)
+                .field("--platform")
+                .hint("install uv, or let packer fetch it: pip install uv"));
         } else if let Some(lock) = self.lock {
             let name = lock.path().file_name().unwrap_or_default().to_string_lossy();
             if self.frozen {
@@ -168,10 +175,50 @@ impl Installer<'_> {
         dependencies.is_some() && (self.extras.is_empty() || optional_dependencies.is_some())
     }
 
-    /// The options by which uv takes wheels for an older glibc than this machine's.
+    /// The options by which uv takes wheels for an older glibc than this machine's, or for another platform.
     pub(super) fn uv_platform(&self) -> Vec<String> {
-        let standard = self.manifest.flavor.build.manylinux;
-        standard.map_or(Vec::new(), |standard| vec!["--python-platform".to_owned(), standard.of_uv(self.machine())])
+        let target = self.interpreter.target();
+        let is_linux = target.is_none_or(|target| target.os == Os::Linux);
+        let standard = self.manifest.flavor.build.manylinux.filter(|_| is_linux);
+        let standard = standard.map(|standard| standard.of_uv(self.machine()));
+        let platform = standard.or_else(|| target.map(|target| foreign::triple(target).to_owned()));
+        let mut options: Vec<String> =
+            platform.into_iter().flat_map(|platform| ["--python-platform".to_owned(), platform]).collect();
+        if target.is_some() {
+            let more = ["--python-version", &self.interpreter.version, "--only-binary", ":all:"];
+            options.extend(more.map(str::to_owned));
+            // What has to be built here. uv refuses what is then for this platform alone.
+            options.extend(self.sources().into_iter().flat_map(|name| ["--no-binary".to_owned(), name]));
+        }
+        options
+    }
+
+    /// The dependencies that are on no index, but in directories and repositories.
+    fn sources(&self) -> Vec<String> {
+        let name_of = |directory: &PathBuf| {
+            let text = std::fs::read_to_string(directory.join("pyproject.toml")).ok()?;
+            let table: toml::Table = toml::from_str(&text).ok()?;
+            Some(table.get("project")?.get("name")?.as_str()?.to_owned())
+        };
+        let text = std::fs::read_to_string(&self.manifest.path).unwrap_or_default();
+        let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+        let tables = table.get("tool").and_then(|tool| tool.get("uv")?.get("sources")?.as_table());
+        let is_source = |source: &toml::Value| ["path", "git", "workspace"].iter().any(|key| source.get(key).is_some());
+        let named = tables.into_iter().flatten().filter(|(_, source)| is_source(source)).map(|(name, _)| name.clone());
+        let direct = self.manifest.dependencies.iter().flatten();
+        let direct = direct.filter(|one| one.text.contains('@') && !one.text.contains(".whl"));
+        let direct = direct.map(|one| one.name().to_owned());
+        self.projects.iter().filter_map(name_of).chain(named).chain(direct).collect()
+    }
+
+    /// Whether all dependencies could be had, without installing any: of packages for another platform.
+    pub(super) fn try_out(&self, requirements: &[Requirement], progress: &dyn Progress) -> Result<()> {
+        let Some(uv) = self.tools.uv(progress)? else { return Ok(()) };
+        let list = self.stage.join("requirements.txt");
+        tree::write(&list, lines(requirements))?;
+        let mut command = self.with_uv(uv, None, &list, &self.stage.join("none"));
+        let output = run(command.arg("--dry-run"), progress)?;
+        if output.success() { Ok(()) } else { Err(self.unresolved(requirements, vec![output])) }
     }
 
     /// Makes a virtual environment at `path` with these requirements and those of the project in it.
@@ -183,9 +230,6 @@ impl Installer<'_> {
     ) -> Result<()> {
         let executable = &self.interpreter.executable;
         let list = self.stage.join("hooks.txt");
-        let lines = |requirements: &[Requirement]| -> String {
-            requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect()
-        };
         let own = self.manifest.dependencies.as_deref();
         let failed = |output: &Output| {
             let place =
@@ -285,8 +329,20 @@ impl Installer<'_> {
         if !named.is_empty() {
             new = new.found(named.join(", "));
         }
-        new.hint("check name, version and network; the index is uv's or pip's own (UV_INDEX_URL, PIP_INDEX_URL)")
+        match self.interpreter.target() {
+            Some(target) => new.expected(format!("wheels for {target} and Python {}", self.interpreter.minor)).hint(format!(
+                "take a version that has such a wheel: nothing is compiled for another platform than this one (or pack on \
+                 {target})"
+            )),
+            None => new
+                .hint("check name, version and network; the index is uv's or pip's own (UV_INDEX_URL, PIP_INDEX_URL)"),
+        }
     }
+}
+
+/// The requirements as installers read them from a file.
+fn lines(requirements: &[Requirement]) -> String {
+    requirements.iter().map(|requirement| format!("{}\n", requirement.text)).collect()
 }
 
 /// True when `name` is in `text` as a word of its own.

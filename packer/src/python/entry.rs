@@ -82,14 +82,11 @@ struct Verdict {
     instead: Option<String>,
 }
 
-/// The text of the script that calls `entry_point` with the interpreter called `python`, found beside its directory.
-///
-/// It is both a shell script and a Python script: the first lines are a string to Python, and to the shell an `exec`
-/// of the interpreter. An ordinary `#!` line cannot name an interpreter below a HOME with a space in it.
+/// The text of the script that calls `entry_point`, for an interpreter that is told to run it.
 /// It is importable without running anything, since workers started by spawning import it.
-pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
+pub(super) fn module(entry_point: &EntryPoint) -> String {
     let module = &entry_point.module;
-    let body = match &entry_point.function {
+    match &entry_point.function {
         Some(function) => {
             let imported = function.split('.').next().unwrap_or(function);
             format!(
@@ -107,11 +104,18 @@ pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
             "import runpy\n\nif __name__ == \"__main__\":\n    \
              runpy.run_module(\"{module}\", run_name=\"__main__\", alter_sys=True)\n"
         ),
-    };
-    header(python) + &body
+    }
+}
+
+/// The same as a program, which starts the interpreter called `python` that is beside its directory.
+pub(super) fn script(entry_point: &EntryPoint, python: &str) -> String {
+    header(python) + &module(entry_point)
 }
 
 /// The first lines of a script in `bin/` of the workenv: they start it with the interpreter called `python`.
+///
+/// The script is both one for the shell and one for Python: these lines are a string to Python, and to the shell an `exec`
+/// of the interpreter. An ordinary `#!` line cannot name an interpreter below a HOME with a space in it.
 pub(super) fn header(python: &str) -> String {
     format!("#!/bin/sh\n'''exec' \"${{0%/*}}/../python/{python}\" \"$0\" \"$@\"\n' '''\n")
 }

@@ -5,17 +5,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::command::{self, run};
+use super::command::{self, Output, run};
 use super::uv::{Tools, Uv};
-use super::{Request, archive};
+use super::{Request, archive, foreign};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Manifest, PythonVersion, Specifier};
+use crate::platform::{Os, Platform};
 use crate::progress::Progress;
 
-/// A CPython on this machine with a prefix of its own, and what it said about itself.
+/// A CPython with a prefix of its own, and what it said about itself.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
-    /// The executable itself: no link, no shim, no virtual environment.
+    /// The executable itself: no link, no shim, no virtual environment. Of one for another platform, an interpreter of
+    /// this machine that does the work here.
     pub executable: PathBuf,
     /// The directory that has its `bin` and `lib`.
     pub prefix: PathBuf,
@@ -31,8 +33,22 @@ pub struct Interpreter {
     pub certificates: Option<(PathBuf, PathBuf)>,
     /// How it was found, for a person: "uv", "pyenv", "python3 in PATH".
     pub origin: Origin,
+    /// What is known of one for another platform than this machine's.
+    pub foreign: Option<Foreign>,
     pub(super) numbers: [u32; 3],
     pub(super) tcl: Option<(String, String)>,
+}
+
+/// An interpreter that does not run here, and never is run.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its executable.
+    pub program: PathBuf,
+    /// Whether the interpreter that works for it here is of the same version but for the last number: then their byte code
+    /// is the same.
+    pub compiles: bool,
 }
 
 /// How an interpreter was found.
@@ -62,19 +78,50 @@ impl fmt::Display for Origin {
 impl Interpreter {
     /// Where its standard library is.
     pub(super) fn library(&self) -> PathBuf {
-        self.prefix.join("lib").join(&self.name)
+        self.prefix.join(self.library_name())
+    }
+
+    /// That, relative to its prefix.
+    pub(super) fn library_name(&self) -> String {
+        if self.is_for_windows() { "Lib".to_owned() } else { format!("lib/{}", self.name) }
+    }
+
+    /// Its executable, relative to its prefix.
+    pub(super) fn program_name(&self) -> String {
+        if self.is_for_windows() { "python.exe".to_owned() } else { format!("bin/{}", self.name) }
+    }
+
+    /// Its executable, whether it runs here or not.
+    pub(super) fn program(&self) -> &Path {
+        self.foreign.as_ref().map_or(&self.executable, |foreign| &foreign.program)
+    }
+
+    /// The interpreter that compiles for the finished runtime, where there is one.
+    pub(super) fn compiler(&self, runtime: &Path) -> Option<PathBuf> {
+        match &self.foreign {
+            None => Some(runtime.join(self.program_name())),
+            Some(foreign) => foreign.compiles.then(|| self.executable.clone()),
+        }
+    }
+
+    /// What it is for when that is not this machine.
+    pub(super) fn target(&self) -> Option<Platform> {
+        self.foreign.as_ref().map(|foreign| foreign.platform)
+    }
+
+    pub(super) fn is_for_windows(&self) -> bool {
+        self.target().is_some_and(|target| target.os == Os::Windows)
     }
 }
 
 /// Chooses the interpreter, in this order: the one that the user names; without a wanted version, the current
 /// `python3`; what uv manages, or can fetch; any that fits on this machine.
 pub(super) fn select(request: &Request<'_>, tools: &Tools<'_>, progress: &dyn Progress) -> Result<Interpreter> {
+    if let Some(platform) = request.target() {
+        return foreign::select(request, platform, tools, progress);
+    }
     let wanted = Wanted::new(request.manifest);
-    let named = request.python.map(|path| (path.to_path_buf(), "--python")).or_else(|| {
-        let path = request.manifest.flavor.python.as_deref()?;
-        Some((request.manifest.directory.join(expand_home(path)), "tool.flavor.python"))
-    });
-    if let Some((path, field)) = named {
+    if let Some((path, field)) = named(request) {
         return explicit(&path, field, &wanted, request, progress);
     }
     let mut looked_at = Vec::new();
@@ -115,6 +162,41 @@ pub(super) fn select(request: &Request<'_>, tools: &Tools<'_>, progress: &dyn Pr
     Err(none_found(request.manifest, &wanted, &looked_at))
 }
 
+/// The interpreter that the user names, and where.
+pub(super) fn named(request: &Request<'_>) -> Option<(PathBuf, &'static str)> {
+    request.python.map(|path| (path.to_path_buf(), "--python")).or_else(|| {
+        let path = request.manifest.flavor.python.as_deref()?;
+        Some((request.manifest.directory.join(expand_home(path)), "tool.flavor.python"))
+    })
+}
+
+/// An interpreter of this machine for work that asks for no more than Python 3, of this minor version where there is one;
+/// and whether it is.
+pub(super) fn worker(
+    minor: [u32; 2],
+    cache: &Path,
+    tools: &Tools<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<(PathBuf, bool)>> {
+    let version = PythonVersion { major: minor[0], minor: minor[1], patch: None };
+    let mut any = None;
+    let own = tools.uv(progress)?.map(|uv| installed(uv, &version.to_string(), cache, progress)).transpose()?.flatten();
+    let others = candidates(Some(version)).into_iter().map(|(candidate, _)| candidate);
+    for candidate in own.into_iter().chain(others) {
+        let ask = "import sys; print('%d.%d' % sys.version_info[:2], sys.implementation.name)";
+        let output = match run(python(&candidate).args(["-c", ask]), progress) {
+            Ok(output) => output,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(_) => continue,
+        };
+        if output.stdout_text().trim() == format!("{version} cpython") {
+            return Ok(Some((candidate, true)));
+        }
+        any = any.or_else(|| output.success().then_some(candidate));
+    }
+    Ok(any.map(|candidate| (candidate, false)))
+}
+
 /// The interpreters on this machine: which of them can be packed, and why others cannot. What uv manages is not among them,
 /// and nothing is fetched.
 pub fn on_this_machine(progress: &dyn Progress) -> Vec<(PathBuf, Result<Interpreter, String>)> {
@@ -150,28 +232,52 @@ pub(super) fn python(interpreter: &Path) -> Command {
 }
 
 /// The version that the manifest asks for.
-struct Wanted<'a> {
-    version: Option<PythonVersion>,
+pub(super) struct Wanted<'a> {
+    pub(super) version: Option<PythonVersion>,
     requires: Option<&'a Specifier>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(manifest: &'a Manifest) -> Self {
+    pub(super) fn new(manifest: &'a Manifest) -> Self {
         Self { version: manifest.flavor.python_version, requires: manifest.requires_python.as_ref() }
     }
 
     fn matches(&self, found: &Interpreter) -> bool {
-        self.version.is_none_or(|version| version.matches(found.numbers))
-            && self.requires.is_none_or(|requires| requires.matches(found.numbers))
+        self.takes(found.numbers)
+    }
+
+    /// Whether an interpreter of this version is what was asked for.
+    pub(super) fn takes(&self, numbers: [u32; 3]) -> bool {
+        self.version.is_none_or(|version| version.matches(numbers))
+            && self.requires.is_none_or(|requires| requires.matches(numbers))
     }
 
     /// As uv writes requests.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match (self.version, self.requires) {
             (Some(version), _) => version.to_string(),
             (None, Some(requires)) => requires.to_string(),
             (None, None) => OLDEST.to_owned(),
         }
+    }
+}
+
+impl Wanted<'_> {
+    /// Refuses an interpreter that the user named when it is of another version than the manifest asks for.
+    pub(super) fn check(&self, path: &Path, field: &str, found: Interpreter) -> Result<Interpreter> {
+        if self.matches(&found) {
+            return Ok(found);
+        }
+        let asked = match (self.version, self.requires) {
+            (Some(version), _) if !version.matches(found.numbers) => format!("tool.flavor.python_version {version}"),
+            (_, Some(requires)) => format!("project.requires-python {requires}"),
+            (_, None) => String::new(),
+        };
+        Err(Error::new(Kind::Configuration, "this interpreter is not of the version that the manifest asks for")
+            .file(path)
+            .field(field)
+            .expected(asked)
+            .found(found.version))
     }
 }
 
@@ -209,22 +315,7 @@ fn explicit(
             return Err(refuse("this interpreter cannot be packaged").found(reason).hint(hint(&wanted.text())));
         }
     };
-    if !wanted.matches(&found) {
-        let asked = match (wanted.version, wanted.requires) {
-            (Some(version), _) if !version.matches(found.numbers) => format!("tool.flavor.python_version {version}"),
-            (_, Some(requires)) => format!("project.requires-python {requires}"),
-            (_, None) => String::new(),
-        };
-        return Err(Error::new(
-            Kind::Configuration,
-            "this interpreter is not of the version that the manifest asks for",
-        )
-        .file(path)
-        .field(field)
-        .expected(asked)
-        .found(found.version));
-    }
-    Ok(found)
+    wanted.check(path, field, found)
 }
 
 fn in_prefix(prefix: &Path) -> Option<PathBuf> {
@@ -240,6 +331,18 @@ fn expand_home(path: &Path) -> PathBuf {
 
 /// What uv has, or can fetch, for `version`.
 fn managed(uv: &Uv, version: &str, cache: &Path, progress: &dyn Progress) -> Result<Option<PathBuf>> {
+    if let Some(found) = installed(uv, version, cache, progress)? {
+        return Ok(Some(found));
+    }
+    progress.stage(&format!("fetching Python {version}"), None);
+    match install(uv, version, cache, progress)?.success() {
+        true => installed(uv, version, cache, progress),
+        false => Ok(None),
+    }
+}
+
+/// What uv has for `version`, in its own place or in our cache.
+fn installed(uv: &Uv, version: &str, cache: &Path, progress: &dyn Progress) -> Result<Option<PathBuf>> {
     let own = cache.join("pythons");
     let find = |directory: Option<&Path>| {
         let mut command = uv.command();
@@ -262,12 +365,12 @@ fn managed(uv: &Uv, version: &str, cache: &Path, progress: &dyn Progress) -> Res
     if let Some(found) = find(None)? {
         return Ok(Some(found));
     }
-    if own.is_dir()
-        && let Some(found) = find(Some(&own))?
-    {
-        return Ok(Some(found));
-    }
-    progress.stage(&format!("fetching Python {version}"), None);
+    if own.is_dir() { find(Some(&own)) } else { Ok(None) }
+}
+
+/// Lets uv fetch what it calls `version` into our cache.
+pub(super) fn install(uv: &Uv, version: &str, cache: &Path, progress: &dyn Progress) -> Result<Output> {
+    let own = cache.join("pythons");
     let mut install = uv.command();
     // Into our own cache, so that nothing of the user's changes; and without asking again and again, since an
     // interpreter of this machine may do as well.
@@ -281,7 +384,7 @@ fn managed(uv: &Uv, version: &str, cache: &Path, progress: &dyn Progress) -> Res
     let output = run(&mut install, progress);
     // uv unpacks beside the place where an interpreter goes; whatever is left there is half an interpreter.
     let _ = std::fs::remove_dir_all(own.join(".temp"));
-    if output?.success() { find(Some(&own)) } else { Ok(None) }
+    output
 }
 
 /// Interpreters on this machine that may fit, best first.
@@ -376,6 +479,7 @@ fn probe(candidate: &Path, origin: Origin, progress: &dyn Progress) -> Result<In
         certificates: facts.verify.map(|(file, directory)| (file.into(), directory.into())),
         origin,
         numbers: facts.version,
+        foreign: None,
         tcl: facts.tcl,
     })
 }

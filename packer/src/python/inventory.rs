@@ -62,7 +62,7 @@ impl Parts<'_> {
         inventory.needs.entry(application).or_default().insert(interpreter.reference());
         inventory.needs.entry(interpreter.reference()).or_default();
         inventory.components.insert(0, interpreter);
-        let runtime_site = self.runtime.join("lib").join(&self.interpreter.name).join("site-packages");
+        let runtime_site = self.runtime.join(self.interpreter.library_name()).join("site-packages");
         if runtime_site.is_dir() {
             for one in distributions::all(&runtime_site)? {
                 let artifact = self.bundled(&one)?;
@@ -79,10 +79,10 @@ impl Parts<'_> {
     fn interpreter(&self) -> Result<Component> {
         let version = &self.interpreter.version;
         let mut files = BTreeMap::new();
-        for directory in ["bin", "lib"] {
-            for file in site::entries(&self.runtime.join(directory))?.into_iter().filter(|file| file.is_file()) {
-                let name = file.file_name().unwrap_or_default().to_string_lossy();
-                files.insert(format!("{directory}/{name}"), file);
+        for directory in ["", "bin", "lib"].map(|name| self.runtime.join(name)).iter().filter(|path| path.is_dir()) {
+            for file in site::entries(directory)?.into_iter().filter(|file| file.is_file()) {
+                let name = file.strip_prefix(self.runtime).unwrap_or(&file).to_string_lossy().into_owned();
+                files.insert(name, file);
             }
         }
         Ok(Component {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::run;
 use super::dependencies::Installer;
+use super::foreign;
 use super::interpreter::python;
 use super::tree;
 use super::uv::Uv;
@@ -129,7 +130,8 @@ impl Lock {
         };
         let locked: Vec<_> = packages.iter().filter_map(named).collect();
         let wanted: Vec<&str> = requirements.iter().map(|requirement| requirement.text.as_str()).collect();
-        let job = serde_json::json!({ "locked": locked, "wanted": wanted }).to_string();
+        let environment = foreign::markers(installer.interpreter);
+        let job = serde_json::json!({ "locked": locked, "wanted": wanted, "environment": environment }).to_string();
         let script = include_str!("scripts/lock.py");
         let output = run(python(&installer.interpreter.executable).args(["-c", script, &job]), progress)?;
         if !output.success() {

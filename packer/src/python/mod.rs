@@ -8,6 +8,7 @@
 //! | step | module | result |
 //! |---|---|---|
 //! | which Python | [`interpreter`](Interpreter) | an interpreter on this machine |
+//! | which Python for another platform | `foreign` | one that is looked at and never run |
 //! | the project | `project`, `plain` | `application-code`, a site directory |
 //! | what it depends on | `dependencies` | `python-environment`, a site directory |
 //! | what it starts | `entry` | entry points that exist |
@@ -27,6 +28,7 @@ mod distributions;
 pub(crate) mod elf;
 mod entry;
 mod extras;
+mod foreign;
 mod hooks;
 mod interpreter;
 mod inventory;
@@ -87,6 +89,13 @@ pub struct Request<'a> {
     pub platform: Platform,
 }
 
+impl Request<'_> {
+    /// What the package is for when that is not this machine.
+    fn target(&self) -> Option<Platform> {
+        Platform::host().filter(|host| !host.fits(self.platform)).map(|_| self.platform)
+    }
+}
+
 /// A project that is ready to be packed.
 #[derive(Debug)]
 pub struct Staged {
@@ -141,7 +150,11 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     let (requirements, lock) = begin(request)?;
     progress.stage("looking for Python", None);
     let tools = uv::Tools::new(cache);
-    let interpreter = interpreter::select(request, &tools, progress)?;
+    let interpreter = match interpreter::select(request, &tools, progress) {
+        Ok(interpreter) => interpreter,
+        Err(error) if request.target().is_none() => return Err(error),
+        error => return Err(lacking(request, &tools, None, error, progress)?),
+    };
     progress.note(&format!("Python {} {} ({})", interpreter.version, interpreter.origin, interpreter.prefix.display()));
 
     let projects = local::projects(manifest)?;
@@ -175,7 +188,8 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
     prune::prune(manifest, &started, &project.site, environment.path(), progress)?;
     let extras = project::extras(&project.site, Some(environment.path()), progress)?;
     let runtime = if extras == guess { runtime } else { runtime::prepare(&interpreter, extras, &shelf, progress)? };
-    let program = runtime.path.join("bin").join(&interpreter.name);
+    let compiler = interpreter.compiler(&runtime.path);
+    let compiler = compiler.as_deref();
     let environment = match site::share_a_package(&project.site, environment.path())? {
         Some(package) => {
             progress.note(&format!("project and dependencies share the package {package}, so they share a slot"));
@@ -184,17 +198,26 @@ pub fn stage(request: &Request<'_>, progress: &dyn Progress) -> Result<Staged> {
             tree::make_directory(&empty)?;
             Tree { path: empty, key: None }
         }
-        None => dependencies::finish(environment, &runtime, &program, progress)?,
+        None => dependencies::finish(environment, &runtime, compiler, progress)?,
     };
-    progress.stage("compiling the project", None);
-    compile::compile(&program, &project.site, workenv::APPLICATION, None, progress)?;
+    if let Some(compiler) = compiler {
+        progress.stage("compiling the project", None);
+        compile::compile(compiler, &project.site, workenv::APPLICATION, None, progress)?;
+    }
     tree::even_out(&project.site)?;
 
     let data = [
         (workenv::APPLICATION, site::data(&project.site)?),
         (workenv::ENVIRONMENT, site::data(&environment.path)?),
-        (workenv::RUNTIME, runtime::scripts(&runtime.path)?),
+        (workenv::RUNTIME, runtime::scripts(&interpreter, &runtime.path)?),
     ];
+    if interpreter.is_for_windows()
+        && let Some((slot, paths)) = data.iter().find(|(_, paths)| !paths.is_empty())
+    {
+        let path = paths[0].display();
+        progress
+            .note(&format!("what wheels have beside modules, as {path}, stays in {slot}: Windows has no links to it"));
+    }
     let mut glibc = None;
     for tree in [&runtime.path, &environment.path, &project.site] {
         glibc = glibc.max(elf::glibc_floor(tree)?);
@@ -258,6 +281,63 @@ fn begin(request: &Request<'_>) -> Result<(Option<Vec<Requirement>>, Option<lock
             .hint("make one with uv lock, or leave --frozen out"));
     }
     Ok((requirements, lock))
+}
+
+/// The error for a package for another platform that lacks a launcher, with all else that is missing: one gets it all from
+/// elsewhere. `launcher` is what the search for a launcher has come to.
+pub fn missing(request: &Request<'_>, launcher: Error, progress: &dyn Progress) -> Error {
+    let tools = uv::Tools::new(request.cache);
+    progress.stage("looking for Python", None);
+    let interpreter = interpreter::select(request, &tools, progress);
+    lacking(request, &tools, Some(launcher), interpreter, progress).unwrap_or_else(|error| error)
+}
+
+/// The error that names all that is missing.
+fn lacking(
+    request: &Request<'_>,
+    tools: &uv::Tools<'_>,
+    launcher: Option<Error>,
+    interpreter: Result<Interpreter>,
+    progress: &dyn Progress,
+) -> Result<Error> {
+    let Request { manifest, stage, platform, .. } = *request;
+    let lacks = |error: &Error| matches!(error.kind(), Kind::Dependency | Kind::Configuration);
+    let (interpreter, version) = match interpreter {
+        Ok(interpreter) => (None, interpreter.version),
+        // What somebody names is there, and wrong; whatever else went wrong is for itself.
+        Err(error) if !lacks(&error) || (launcher.is_none() && interpreter::named(request).is_some()) => {
+            return Err(error);
+        }
+        Err(error) => (Some(error), foreign::likely_version(&interpreter::Wanted::new(manifest))),
+    };
+    let wheels = match extras::requirements(manifest, request.extras)? {
+        Some(requirements) if !requirements.is_empty() => {
+            let interpreter = foreign::imagined(platform, &version, request.cache, tools, progress)?;
+            let installer = dependencies::Installer {
+                manifest,
+                interpreter: &interpreter,
+                tools,
+                stage,
+                lock: None,
+                extras: request.extras,
+                frozen: false,
+                projects: &[],
+            };
+            installer.try_out(&requirements, progress).err()
+        }
+        _ => None,
+    };
+    let all = [("launcher", launcher), ("interpreter", interpreter), ("wheels", wheels)];
+    let found: Vec<(&str, Error)> = all.into_iter().filter_map(|(part, error)| Some((part, error?))).collect();
+    let parts: Vec<&str> = found.iter().map(|(part, _)| *part).collect();
+    let list: Vec<String> = found.iter().map(|(part, error)| format!("{part}: {error}")).collect();
+    Ok(Error::new(Kind::Dependency, format!("not all is there that a package for {platform} is made of"))
+        .file(&manifest.path)
+        .field("--platform")
+        .expected("a launcher, an interpreter and wheels for it")
+        .found(format!("no {}", parts.join(", no ")))
+        .output(list.join("\n"))
+        .hint("get what is missing as each of them says, and pack again"))
 }
 
 /// Project and dependencies, installed but not compiled.

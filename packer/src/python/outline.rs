@@ -31,7 +31,7 @@ pub(crate) fn outline(request: &Request<'_>, progress: &dyn Progress) -> Result<
     let (_, lock) = begin(request)?;
     tell(request, progress);
     let no_tree = || Tree { path: PathBuf::new(), key: None };
-    let own = plan::own_slots(manifest, [no_tree(), no_tree(), no_tree()]);
+    let own = plan::own_slots(manifest, request.platform.os, [no_tree(), no_tree(), no_tree()]);
     let calls = manifest.command.entry_point.to_string();
     let mut execution = vec![("command", calls.clone().into())];
     execution
@@ -104,6 +104,9 @@ fn steps(request: &Request<'_>, lock: Option<&Lock>) -> Vec<String> {
     };
     let mut steps = vec![match request.python.or(flavor.python.as_deref()) {
         Some(path) => format!("find {wanted} at {}", path.display()),
+        None if request.target().is_some() => {
+            format!("find {wanted} for {}: what uv has or can fetch", request.platform)
+        }
         None => format!("find {wanted}: what uv manages or can fetch, else one on this machine"),
     }];
     let build = &flavor.build;

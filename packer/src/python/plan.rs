@@ -13,6 +13,7 @@ use super::{Hooks, Staged, Tree, Workenv, WorkenvFile};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{self, Execution, Manifest};
 use crate::plan::{Facts, Plan, PlannedSlot, Source};
+use crate::platform::Os;
 use crate::{slots, sources};
 
 /// Plans the package of a staged project, and says what runs when it is finished.
@@ -28,7 +29,8 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
     let entry_points = staged.workenv.entry_points.iter().map(|(name, words)| (name.clone(), line(words))).collect();
     let Staged { name, version, python, runtime, environment, application, glibc, slots, hooks, inventory, .. } =
         staged;
-    let own = own_slots(manifest, [runtime, environment, application]);
+    let os = python.target().map_or(Os::Linux, |target| target.os);
+    let own = own_slots(manifest, os, [runtime, environment, application]);
     let plan = Plan {
         manifest: manifest.path.clone(),
         name,
@@ -46,17 +48,17 @@ pub fn plan(manifest: &Manifest, staged: Staged) -> Result<(Plan, Hooks)> {
 }
 
 /// The slots that packer makes of every Python project: runtime, environment and application.
-pub(super) fn own_slots(manifest: &Manifest, trees: [Tree; OWN]) -> [PlannedSlot; OWN] {
+pub(super) fn own_slots(manifest: &Manifest, os: Os, trees: [Tree; OWN]) -> [PlannedSlot; OWN] {
     let compressed = sources::archive(manifest.flavor.compression.unwrap_or(Operations::GZIP));
     let [runtime, environment, application] = trees;
     [
-        slot(RUNTIME, runtime, "runtime", compressed),
-        slot(ENVIRONMENT, environment, "payload", compressed),
-        slot(APPLICATION, application, "payload", compressed),
+        slot(RUNTIME, runtime, "runtime", compressed, os),
+        slot(ENVIRONMENT, environment, "payload", compressed, os),
+        slot(APPLICATION, application, "payload", compressed, os),
     ]
 }
 
-fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations) -> PlannedSlot {
+fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations, os: Os) -> PlannedSlot {
     PlannedSlot {
         id: id.to_owned(),
         source: Source::Tree { path: tree.path, key: tree.key, exclude: Vec::new() },
@@ -64,7 +66,7 @@ fn slot(id: &str, tree: Tree, purpose: &str, operations: Operations) -> PlannedS
         target: id.to_owned(),
         purpose: purpose.to_owned(),
         lifecycle: Lifecycle::Runtime,
-        platform: LINUX,
+        platform: os as u8,
         permissions: 0o755,
         operations,
         level: None,
@@ -203,6 +205,3 @@ fn runtime_env(workenv: &Workenv, runtime: Option<&Value<'static>>) -> Value<'st
     members.push(("set", Value::Object(set)));
     Value::object(members)
 }
-
-/// The slot descriptor's number for Linux.
-const LINUX: u8 = 1;

@@ -63,6 +63,7 @@ pub(super) fn build(
         }
         layout => match (wheel(installer, source, progress)?, layout) {
             (Ok(wheel), _) => {
+                check_platform(installer, &wheel)?;
                 install_wheel(installer, &wheel, &site, progress)?;
                 built_wheel = Some(wheel);
             }
@@ -74,7 +75,9 @@ pub(super) fn build(
         },
     }
     let made: Vec<&str> = manifest.scripts.values().chain([&manifest.command]).map(|one| one.name.as_str()).collect();
-    wheel_scripts::keep(&site, &made, Some(&installer.interpreter.name))?;
+    // On Windows, nothing starts a script for Python by its first line.
+    let python = Some(installer.interpreter.name.as_str()).filter(|_| !installer.interpreter.is_for_windows());
+    wheel_scripts::keep(&site, &made, python)?;
     site::tidy(&site)?;
     let installed = distributions::named(&site, &manifest.name)?;
     let field =
@@ -94,6 +97,22 @@ pub(super) fn build(
         site,
         wheel: built_wheel.as_deref().map(artifact).transpose()?,
     })
+}
+
+/// Refuses a wheel with native code when that is for another platform than the package.
+fn check_platform(installer: &Installer<'_>, wheel: &Path) -> Result<()> {
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy();
+    match installer.interpreter.target() {
+        Some(target) if !name.ends_with("-none-any.whl") => {
+            Err(Error::new(Kind::Build, format!("the project has native code, which is not built for {target} here"))
+                .file(&installer.manifest.path)
+                .field("build-system")
+                .expected("a wheel that fits every platform (none-any)")
+                .found(name)
+                .hint(format!("pack on {target}, or publish the native part as a project of its own, with wheels")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn artifact(wheel: &Path) -> Result<ArtifactFile> {

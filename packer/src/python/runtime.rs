@@ -33,7 +33,11 @@ pub(super) fn prepare(
     shelf: &Path,
     progress: &dyn Progress,
 ) -> Result<Tree> {
-    let borrowed = borrow(interpreter, extras, progress)?;
+    // One for another platform comes with all that it needs.
+    let borrowed = match interpreter.foreign {
+        None => borrow(interpreter, extras, progress)?,
+        Some(_) => Borrowed::default(),
+    };
     let key = key(interpreter, extras, &borrowed);
     let finished = shelf.join(&key);
     if !finished.is_dir() {
@@ -98,7 +102,11 @@ fn key(interpreter: &Interpreter, extras: Extras, borrowed: &Borrowed) -> String
     };
     add(format!("{SCHEMA} {} {} {extras:?}", env!("CARGO_PKG_VERSION"), interpreter.version));
     let library = interpreter.library();
-    let own = [interpreter.executable.clone(), library.clone(), library.join("os.py"), library.join("lib-dynload")];
+    let program = interpreter.program().to_path_buf();
+    if let Some(foreign) = &interpreter.foreign {
+        add(format!("{} {}", foreign.platform, foreign.compiles));
+    }
+    let own = [program, library.clone(), library.join("os.py"), library.join("lib-dynload")];
     for path in own.iter().chain(borrowed.libraries.values()).chain(&borrowed.without) {
         let (size, seconds, nanoseconds) = std::fs::metadata(path)
             .map(|metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec()))
@@ -117,10 +125,13 @@ fn build(
     root: &Path,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let library = root.join("lib").join(&interpreter.name);
-    tree::make_directory(&root.join("bin"))?;
-    let program = root.join("bin").join(&interpreter.name);
-    tree::copy_file(&interpreter.executable, &program)?;
+    let library = root.join(interpreter.library_name());
+    let program = root.join(interpreter.program_name());
+    tree::make_directory(program.parent().unwrap_or(root))?;
+    tree::copy_file(interpreter.program(), &program)?;
+    if interpreter.foreign.is_some() {
+        copy_libraries(interpreter, extras, root, progress)?;
+    }
     tree::copy(&interpreter.library(), &library, progress, &mut |relative, metadata| {
         if borrowed.without.contains(relative) { Keep::No } else { keep(relative, metadata.is_dir(), extras) }
     })?;
@@ -133,14 +144,46 @@ fn build(
     // Copies have the mode of their originals, which may not even be ours to write.
     tree::even_out(root)?;
     forget_prefix(interpreter, &library)?;
-    make_independent(root, borrowed, progress)?;
+    if interpreter.foreign.is_none() {
+        make_independent(root, borrowed, progress)?;
+    }
     install_pip(interpreter, &library.join("site-packages"), progress)?;
     tree::even_out(root)?;
     let pip = library.join("site-packages/pip");
-    compile(&program, root, "python-runtime", Some(&pip), progress)?;
-    keep_uncompiled(&pip)?;
+    if let Some(compiler) = interpreter.compiler(root) {
+        compile(&compiler, root, "python-runtime", Some(&pip), progress)?;
+        keep_uncompiled(&pip)?;
+    }
     // Once more, for what was just written under the caller's umask.
     tree::even_out(root)
+}
+
+/// What an interpreter for another platform has beside its program and its standard library: shared libraries, and on
+/// Windows the extension modules.
+fn copy_libraries(interpreter: &Interpreter, extras: Extras, root: &Path, progress: &dyn Progress) -> Result<()> {
+    let is_windows = interpreter.is_for_windows();
+    let (from, to) = match is_windows {
+        true => (interpreter.prefix.clone(), root.to_path_buf()),
+        false => (interpreter.prefix.join("lib"), root.join("lib")),
+    };
+    tree::make_directory(&to)?;
+    let is_library = |name: &str| match is_windows {
+        true => name.ends_with(".dll") || name == "pythonw.exe",
+        false => name.contains(".so") || name.ends_with(".dylib"),
+    };
+    for name in names(&from)?.iter().filter(|name| is_library(name) && from.join(name).is_file()) {
+        tree::copy_file(&from.join(name), &to.join(name))?;
+    }
+    let modules = interpreter.prefix.join("DLLs");
+    if is_windows && modules.is_dir() {
+        tree::copy(&modules, &root.join("DLLs"), progress, &mut |relative, metadata| {
+            let name = relative.to_string_lossy().to_lowercase();
+            let is_tcl = ["tcl", "tk"].iter().any(|part| name.starts_with(part)) && !extras.tkinter;
+            let kept = keep(&Path::new("lib-dynload").join(relative), metadata.is_dir(), extras);
+            if is_tcl || tree::has_extension(relative, "ico") { Keep::No } else { kept }
+        })?;
+    }
+    Ok(())
 }
 
 /// Which part of the standard library is carried; paths are relative to `lib/python3.11`.
@@ -257,9 +300,9 @@ fn install_pip(interpreter: &Interpreter, site: &Path, progress: &dyn Progress) 
     if !site.join("pip").is_dir() {
         progress.note("the interpreter has no pip, so neither has the package");
     }
-    // Starters for another operating system.
+    // Starters of scripts on Windows.
     let launchers = site.join("pip/_vendor/distlib");
-    if launchers.is_dir() {
+    if launchers.is_dir() && !interpreter.is_for_windows() {
         for name in names(&launchers)?.iter().filter(|name| name.ends_with(".exe")) {
             tree::remove(&launchers.join(name))?;
         }
@@ -284,6 +327,19 @@ fn keep_uncompiled(package: &Path) -> Result<()> {
 
 /// The scripts of Tcl and Tk, which their libraries look for beside the program's `bin`.
 fn copy_tcl(interpreter: &Interpreter, root: &Path, progress: &dyn Progress) -> Result<()> {
+    if interpreter.foreign.is_some() {
+        let (from, to) = if interpreter.is_for_windows() { ("tcl", "tcl") } else { ("lib", "lib") };
+        let (from, to) = (interpreter.prefix.join(from), root.join(to));
+        let scripts = if from.is_dir() { names(&from)? } else { Vec::new() };
+        for name in scripts.iter().filter(|name| name.starts_with("tcl") || name.starts_with("tk")) {
+            if from.join(name).is_dir() {
+                tree::copy(&from.join(name), &to.join(name), progress, &mut |relative, _| {
+                    if relative.starts_with("demos") { Keep::No } else { Keep::Yes }
+                })?;
+            }
+        }
+        return Ok(());
+    }
     let Some((tcl, tk)) = &interpreter.tcl else { return Ok(()) };
     let ask = "import tkinter; print(tkinter.Tcl().eval('info library'))";
     let answer = run(python(&interpreter.executable).args(["-c", ask]), progress)?;
@@ -308,7 +364,10 @@ fn copy_tcl(interpreter: &Interpreter, root: &Path, progress: &dyn Progress) -> 
 }
 
 /// The directories of `root` that Tcl looks for below the environment: "lib/tcl8.6".
-pub(super) fn scripts(root: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn scripts(interpreter: &Interpreter, root: &Path) -> Result<Vec<PathBuf>> {
+    if interpreter.is_for_windows() {
+        return Ok(Vec::new());
+    }
     let names = names(&root.join("lib"))?.into_iter().filter(|name| name.starts_with("tcl") || name.starts_with("tk"));
     Ok(names.map(|name| Path::new("lib").join(name)).collect())
 }

@@ -62,6 +62,9 @@ pub(super) fn lay_out(
     scripts: &[Script],
     data: &[(&str, Vec<PathBuf>)],
 ) -> Workenv {
+    if interpreter.is_for_windows() {
+        return for_windows(interpreter, command, scripts);
+    }
     let python = &interpreter.name;
     let site = format!("lib/{python}/site-packages");
     let mut layout = Layout::default();
@@ -89,31 +92,32 @@ pub(super) fn lay_out(
             }
         }
     }
-    let here = |path: &str| format!("{{workenv}}/{path}");
-    let words = |start: &str| vec![program(interpreter), here(start)];
-    let mut entry_points = BTreeMap::from([(command.name.clone(), words(&start))]);
+    layout.into_workenv(program(interpreter), &start, command, scripts, "")
+}
+
+/// On Windows, links are for administrators. So the interpreter is started where it was extracted, and finds the other
+/// slots beside itself; scripts are told to it.
+fn for_windows(interpreter: &Interpreter, command: &Script, scripts: &[Script]) -> Workenv {
+    let mut layout = Layout::default();
+    let site = format!("{RUNTIME}/{}/site-packages", interpreter.library_name());
+    let add =
+        [APPLICATION, ENVIRONMENT].map(|slot| format!("site.addsitedir(os.path.join(sys.prefix, \"..\", \"{slot}\"))"));
+    layout.file(&format!("{site}/pspf.pth"), format!("import os, site, sys; {}\n", add.join("; ")), 0o644);
     for script in scripts {
-        entry_points.insert(script.name.clone(), words(&format!("bin/{}", script.name)));
+        layout.file(&format!("bin/{}.py", script.name), entry::module(&script.entry_point), 0o644);
     }
-    Workenv {
-        directories: layout.directories.iter().map(|path| here(path)).collect(),
-        files: layout
-            .files
-            .into_iter()
-            .map(|(path, (content, mode))| WorkenvFile { path: here(&path), content, mode })
-            .collect(),
-        links: layout.links.into_iter().map(|(path, target)| (here(&path), here(&target))).collect(),
-        command: words(&start),
-        entry_points,
-        unset: UNSET.map(str::to_owned).to_vec(),
-        pass: PASS.map(str::to_owned).to_vec(),
-        set: BTreeMap::new(),
-    }
+    let taken = scripts.iter().any(|script| script.name == command.name && script.entry_point != command.entry_point);
+    let start = format!("{}/{}.py", if taken { "command" } else { "bin" }, command.name);
+    layout.file(&start, entry::module(&command.entry_point), 0o644);
+    layout.into_workenv(program(interpreter), &start, command, scripts, ".py")
 }
 
 /// What runs Python files in the workenv.
 pub(super) fn program(interpreter: &Interpreter) -> String {
-    format!("{{workenv}}/python/{}", interpreter.name)
+    match interpreter.is_for_windows() {
+        true => format!("{{workenv}}/{RUNTIME}/{}", interpreter.program_name()),
+        false => format!("{{workenv}}/python/{}", interpreter.name),
+    }
 }
 
 /// Collects entries, and the directories that they are in.
@@ -139,12 +143,37 @@ impl Layout {
         let ancestors = Path::new(path).ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty());
         self.directories.extend(ancestors.map(|ancestor| ancestor.to_string_lossy().into_owned()));
     }
+
+    /// All of it. `program` starts Python files; `start` is the one of the command, and those of scripts have this ending.
+    fn into_workenv(self, program: String, start: &str, command: &Script, scripts: &[Script], ending: &str) -> Workenv {
+        let here = |path: &str| format!("{{workenv}}/{path}");
+        let words = |start: &str| vec![program.clone(), here(start)];
+        let mut entry_points = BTreeMap::from([(command.name.clone(), words(start))]);
+        for script in scripts {
+            entry_points.insert(script.name.clone(), words(&format!("bin/{}{ending}", script.name)));
+        }
+        let file = |(path, (content, mode)): (String, (String, u32))| WorkenvFile { path: here(&path), content, mode };
+        Workenv {
+            directories: self.directories.iter().map(|path| here(path)).collect(),
+            files: self.files.into_iter().map(file).collect(),
+            links: self.links.into_iter().map(|(path, target)| (here(&path), here(&target))).collect(),
+            command: words(start),
+            entry_points,
+            unset: UNSET.map(str::to_owned).to_vec(),
+            pass: PASS.map(str::to_owned).to_vec(),
+            set: BTreeMap::new(),
+        }
+    }
 }
 
 impl Workenv {
     /// Adds the module `pspf`, by which the app asks for its slots.
     pub(super) fn add_slots_module(&mut self, interpreter: &Interpreter) {
-        let path = format!("{{workenv}}/lib/{}/site-packages/pspf.py", interpreter.name);
+        let site = match interpreter.is_for_windows() {
+            true => format!("{RUNTIME}/{}", interpreter.library_name()),
+            false => interpreter.library_name(),
+        };
+        let path = format!("{{workenv}}/{site}/site-packages/pspf.py");
         self.files.push(WorkenvFile { path, content: SLOTS.to_owned(), mode: 0o644 });
     }
 }

@@ -1,5 +1,5 @@
-# Reads {"locked": [[name, version or null], ...], "wanted": [requirement, ...]} from its argument and prints a line for each
-# requirement that the locked versions do not satisfy.
+# Reads {"locked": [[name, version or null], ...], "wanted": [requirement, ...], "environment": {marker: value}} from its argument
+# and prints a line for each requirement that the locked versions do not satisfy.
 import json
 import re
 import sys
@@ -20,7 +20,7 @@ for name, version in job["locked"]:
     locked.setdefault(plain(name), []).append(version)
 for text in job["wanted"]:
     wanted = Requirement(text)
-    if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+    if wanted.marker is not None and not wanted.marker.evaluate({"extra": "", **job["environment"]}):
         continue
     versions = locked.get(plain(wanted.name))
     if versions is None:

@@ -1,6 +1,6 @@
 use super::*;
 use crate::manifest::EntryPoint;
-use crate::python::interpreter::Origin;
+use crate::python::interpreter::{Foreign, Origin};
 
 fn interpreter() -> Interpreter {
     Interpreter {
@@ -12,9 +12,16 @@ fn interpreter() -> Interpreter {
         platform: "linux-x86_64".into(),
         certificates: Some(("/usr/lib/ssl/cert.pem".into(), "/usr/lib/ssl/certs".into())),
         origin: Origin::Given,
+        foreign: None,
         numbers: [3, 11, 7],
         tcl: None,
     }
+}
+
+fn for_windows() -> Interpreter {
+    let platform = crate::platform::Platform::from_name("windows_amd64").unwrap();
+    let foreign = Some(Foreign { platform, program: "/opt/python/python.exe".into(), compiles: true });
+    Interpreter { foreign, ..interpreter() }
 }
 
 fn script(name: &str, entry_point: &str) -> Script {
@@ -65,4 +72,20 @@ fn data_of_the_application_hides_the_same_of_a_dependency() {
     assert_eq!(workenv.links["{workenv}/share/x"], "{workenv}/application-code/share/x");
     assert_eq!(workenv.links["{workenv}/share/d/y"], "{workenv}/python-environment/share/d/y");
     assert!(workenv.directories.contains(&"{workenv}/share/d".to_owned()));
+}
+
+#[test]
+fn on_windows_there_are_no_links_and_the_interpreter_is_told_which_script_to_run() {
+    let main = script("app", "app:main");
+    let data = [(APPLICATION, vec![PathBuf::from("share/x")])];
+    let workenv = lay_out(&for_windows(), &main, &[main.clone(), script("admin", "app.admin:main")], &data);
+    assert_eq!(workenv.command, ["{workenv}/python-runtime/python.exe", "{workenv}/bin/app.py"]);
+    assert!(workenv.links.is_empty(), "{:?}", workenv.links);
+    let files: Vec<_> = workenv.files.iter().map(|file| file.path.as_str()).collect();
+    let pth = "{workenv}/python-runtime/Lib/site-packages/pspf.pth";
+    assert_eq!(files, ["{workenv}/bin/admin.py", "{workenv}/bin/app.py", pth]);
+    assert!(workenv.files[0].content.contains("from app.admin import main"), "{}", workenv.files[0].content);
+    for slot in [APPLICATION, ENVIRONMENT] {
+        assert!(workenv.files[2].content.contains(slot), "{}", workenv.files[2].content);
+    }
 }
