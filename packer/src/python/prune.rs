@@ -43,10 +43,12 @@ pub(super) fn prune(
     remove(environment, &theirs, &wanted)?;
     let removed = remove(application, &ours, &wanted)?;
     if !removed.is_empty() {
-        let names: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<String> = removed.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let more = removed.len().saturating_sub(NAMED);
         progress.note(&format!(
-            "left out what looks like tests: {} (tool.flavor.include = [{:?}] keeps one)",
+            "left out what looks like tests: {}{} (tool.flavor.include = [{:?}] keeps one)",
             names.join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() },
             names[0]
         ));
     }
@@ -87,6 +89,8 @@ fn is_left_out_of_dependencies(site: &Path, path: &Path, is_directory: bool) -> 
 }
 
 const TESTS: &str = "tests";
+/// How many of the project's own are named.
+const NAMED: usize = 5;
 
 /// The outermost paths in `site` that could be left out.
 fn candidates(
