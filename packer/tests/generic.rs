@@ -151,6 +151,25 @@ fn what_the_manifest_says_of_the_package_is_in_it() {
 }
 
 #[test]
+fn a_program_starts_where_its_user_is_or_where_the_manifest_says() {
+    let project = Project::new(&[("bin/run", "#!/bin/sh\npwd -P\n"), ("data/deep/x", "")]);
+    let starts_in = |line: &str| {
+        let slots = [slot("app", "bin", ""), slot("data", "data", "")].concat();
+        project.pack_toml(&format!("[execution]\ncommand = \"{{workenv}}/app/run\"\n{line}\n{slots}")).exits(0);
+        project.start().current_dir("/usr").finish().exits(0).stays_quiet().stdout()
+    };
+    assert_eq!(starts_in(""), "/usr\n");
+    assert_eq!(starts_in("working_directory = \"/var/tmp\""), "/var/tmp\n");
+    let inside = starts_in("working_directory = \"{slot:1}/deep\"");
+    assert!(
+        inside.starts_with(project.scratch.join("home").to_str().unwrap()) && inside.ends_with("/deep\n"),
+        "{inside}"
+    );
+    let refused = project.pack_toml("[execution]\ncommand = \"/bin/true\"\nworking_directory = \"../x\"\n");
+    refused.exits(109).says("execution.working_directory").says("below the workenv");
+}
+
+#[test]
 fn toml_and_json_give_the_same_package() {
     let project = Project::new(&[("bin/run", ARGUMENTS), ("data/x", "x")]);
     fs::write(

@@ -217,7 +217,7 @@ struct Reader {
 impl Reader {
     fn execution(&mut self, table: &Table<'_>) -> Result<Value<'static>> {
         // FlavorPack's Go builder takes the environment under its long name as well.
-        table.only(&["command", "entry_points", "env", "environment"], Extra::Kept)?;
+        table.only(&["command", "entry_points", "working_directory", "env", "environment"], Extra::Kept)?;
         let (command, program) = self.command(table, "command", "\"{workenv}/bin/app\"")?;
         self.programs.push(program);
         if let Some(entries) = table.table("entry_points")? {
@@ -232,6 +232,8 @@ impl Reader {
         env.extend(launch::variables(table, "env", &mut self.names)?);
         let mut members: Vec<(Cow<'static, str>, Value<'static>)> =
             vec![("command".into(), command.into()), ("env".into(), Value::Object(env))];
+        let directory = launch::working_directory(table, &mut self.names)?;
+        members.extend(directory.map(|directory| ("working_directory".into(), directory.into())));
         members.extend(table.extra()?);
         Ok(Value::Object(members))
     }

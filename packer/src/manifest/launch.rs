@@ -5,9 +5,23 @@ use std::borrow::Cow;
 use pspf_core::json::Value;
 
 use super::fields::{Extra, Table};
-use super::names::Names;
+use super::names::{Names, in_workenv};
 use crate::error::Result;
 use crate::platform::Platform;
+
+/// `working_directory` of a table, as the package's metadata have it: absolute or below `{workenv}`.
+pub(super) fn working_directory(table: &Table<'_>, names: &mut Names) -> Result<Option<String>> {
+    const KEY: &str = "working_directory";
+    table.nonempty(KEY)?;
+    Ok(match table.string(KEY)? {
+        None => None,
+        Some(found) if found.value.starts_with('/') => {
+            names.check(table, KEY, &found)?;
+            Some(found.value.to_owned())
+        }
+        Some(found) => Some(in_workenv(&names.path_below(table, KEY, found.value)?)),
+    })
+}
 
 /// `runtime.env` of a table, as the package's metadata have it.
 pub(super) fn runtime(parent: &Table<'_>, names: &mut Names) -> Result<Option<Value<'static>>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fields::{Extra, Found, Table, nearest};
-use super::names::{Names, check_command_name, in_workenv};
+use super::names::{Names, check_command_name};
 use super::slots::{self, SlotSpec};
 use super::syntax::{Language, Source};
 use super::types::{EntryPoint, Execution, Flavor, Manifest, Requirement, Script};
@@ -244,15 +244,7 @@ fn execution(flavor: &Table<'_>, names: &mut Names) -> Result<Execution> {
     for arg in &args {
         names.check(&table, "args", arg)?;
     }
-    table.nonempty("working_directory")?;
-    let working_directory = match table.string("working_directory")? {
-        None => None,
-        Some(found) if found.value.starts_with('/') => {
-            names.check(&table, "working_directory", &found)?;
-            Some(found.value.to_owned())
-        }
-        Some(found) => Some(in_workenv(&names.path_below(&table, "working_directory", found.value)?)),
-    };
+    let working_directory = launch::working_directory(&table, names)?;
     Ok(Execution { args: owned(Some(args)), working_directory, runtime: launch::runtime(&table, names)? })
 }
 

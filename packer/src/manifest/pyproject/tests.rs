@@ -208,7 +208,14 @@ fn the_documentation_has_every_key_with_a_test_that_exists() {
     }
     let root = ["package.name", "package.version", "package.description", "package.app_id", "package.release"];
     let more = ["execution.command", "execution.entry_points", "execution.env", "setup_commands[]", "runtime.env"];
-    let last = ["workenv.directories", "workenv.env", "cache_validation", "policy", "extensions"];
+    let last = [
+        "execution.working_directory",
+        "workenv.directories",
+        "workenv.env",
+        "cache_validation",
+        "policy",
+        "extensions",
+    ];
     let slots = super::super::slots::KEYS.map(|key| format!("slots[].{key}"));
     for key in root.iter().chain(&more).chain(&last).map(|key| (*key).to_owned()).chain(slots) {
         let is_its = |row: &&&str| row.split(" | ").next().is_some_and(|first| first.contains(&format!("`{key}`")));
