@@ -122,6 +122,14 @@ impl Files {
         fs::read_to_string(self.folder.join(name)).unwrap_or_default()
     }
 
+    /// The error for a file that says what the project is, and cannot be read.
+    fn broken(&self, name: &str, language: &str, why: &str) -> Error {
+        Error::new(Kind::Configuration, format!("{name} is not {language}, so no manifest can be proposed"))
+            .file(self.folder.join(name))
+            .found(why)
+            .hint("mend it, or write an app.toml: packer schema prints everything that it may say")
+    }
+
     fn is_executable(&self, name: &str) -> bool {
         fs::metadata(self.folder.join(name)).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
     }

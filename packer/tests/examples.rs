@@ -288,6 +288,16 @@ fn what_a_python_folder_lacks_is_named() {
     refused.says("is a Python package itself").says("into the folder above");
 }
 
+#[test]
+fn a_file_that_should_say_what_to_run_and_cannot_be_read_is_named() {
+    for (name, language) in [("package.json", "JSON"), ("Cargo.toml", "TOML")] {
+        let scratch = Scratch::new();
+        common::write_files(&scratch, &[(name, "{ what"), ("index.html", "")]);
+        let refused = common::packer().arg("init").arg(&*scratch).finish().exits(109).prints_nothing();
+        refused.says(&format!("{name} is not {language}")).says("try:");
+    }
+}
+
 /// Files, those that are executable, and what is proposed.
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
 
@@ -306,7 +316,7 @@ fn projects_whose_program_is_elsewhere_get_a_manifest_that_names_it() {
         let manifest = fs::read_to_string(scratch.join("folder/app.toml")).unwrap_or_default();
         format!("{said}{manifest}")
     };
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         (
             &[(
                 "Cargo.toml",
@@ -328,6 +338,11 @@ fn projects_whose_program_is_elsewhere_get_a_manifest_that_names_it() {
             )],
             &[],
             &["env = { PORT = \"80\" }", "--no-warnings {workenv}/app/dist/web.js --all", "no dist/web.js yet"],
+        ),
+        (
+            &[("package.json", r#"{"main": "dist/index.js", "scripts": {"build": "tsc"}}"#)],
+            &[],
+            &["{workenv}/app/dist/index.js", "there is no dist/index.js yet: build the app before packing"],
         ),
         (
             &[("package.json", r#"{"scripts": {"start": "vite"}}"#), ("dist/index.html", "<p>")],

@@ -7,7 +7,8 @@ pub(super) fn rust(files: &Files) -> Result<Option<Proposal>> {
     if !files.has("Cargo.toml") {
         return Ok(None);
     }
-    let manifest: toml::Table = toml::from_str(&files.text("Cargo.toml")).unwrap_or_default();
+    let manifest: toml::Table = toml::from_str(&files.text("Cargo.toml"))
+        .map_err(|error| files.broken("Cargo.toml", "TOML", error.message()))?;
     let text_of = |key: &str| manifest.get("package").and_then(|package| package.get(key)?.as_str());
     let Some((program, mut reasons)) = cargo_program(files, &manifest, text_of("name"), text_of("default-run")) else {
         return Ok(None);

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{App, FIRST_VERSION, Files, Proposal, Slot, package_name};
+use super::{App, FIRST_VERSION, Files, Proposal, Slot, package_name, site};
 use crate::error::Result;
 use crate::python::elf::Elf;
 
 pub(super) fn propose(files: &Files) -> Result<Option<Proposal>> {
-    let package: Value = serde_json::from_str(&files.text("package.json")).unwrap_or_default();
+    if !files.has("package.json") {
+        return Ok(None);
+    }
+    let package: Value = serde_json::from_str(&files.text("package.json"))
+        .map_err(|error| files.broken("package.json", "JSON", &error.to_string()))?;
     let Some(Start { options, script, arguments, env, why }) = start(files, &package) else { return Ok(None) };
     let mut reasons = vec![format!("{why}: {script}")];
     if !files.has(&script) {
@@ -73,9 +77,10 @@ fn start(files: &Files, package: &Value) -> Option<Start> {
         .or_else(|| of(script(&package["main"]).filter(|main| files.has(main)), "package.json: main"))
         .or_else(|| {
             let index = ["index.js", "index.mjs", "server.js"].into_iter().find(|file| files.has(file));
-            let index = index.filter(|_| package.is_object()).map(str::to_owned);
-            of(index, "package.json names no program, but there is one")
+            of(index.map(str::to_owned), "package.json names no program, but there is one")
         })
+        // What a build would make, unless it makes a site.
+        .or_else(|| of(script(&package["main"]).filter(|_| site::place(files).is_none()), "package.json: main"))
 }
 
 /// `scripts.start`, if it is one call of Node that needs no shell: "NODE_ENV=production node --env-file=.env server.js".

@@ -5,11 +5,7 @@ use crate::error::Result;
 use crate::python::elf::Elf;
 
 pub(super) fn propose(files: &Files) -> Result<Option<Proposal>> {
-    /// Where generators of sites write to, the folder itself first.
-    const PLACES: [&str; 8] = [".", "site", "public", "dist", "build", "_site", "out", "www"];
-    let Some(place) = PLACES.into_iter().find(|place| files.has(&format!("{place}/index.html"))) else {
-        return Ok(None);
-    };
+    let Some(place) = place(files) else { return Ok(None) };
     let index = if place == "." { "index.html".to_owned() } else { format!("{place}/index.html") };
     let mut reasons = vec![format!("{index}: a folder of files to serve, on port 8000 of the user's machine")];
     let mut slots = Vec::new();
@@ -32,6 +28,13 @@ pub(super) fn propose(files: &Files) -> Result<Option<Proposal>> {
     let command = command.iter().map(|&word| word.to_owned()).collect();
     let app = App { name: &files.name, command, slots, ..App::default() };
     Ok(app.proposal("a static site", reasons))
+}
+
+/// Where the pages are, below the folder.
+pub(super) fn place(files: &Files) -> Option<&'static str> {
+    /// Where generators of sites write to, the folder itself first.
+    const PLACES: [&str; 8] = [".", "site", "public", "dist", "build", "_site", "out", "www"];
+    PLACES.into_iter().find(|place| files.has(&format!("{place}/index.html")))
 }
 
 /// A busybox of this machine that needs no library.
