@@ -17,13 +17,16 @@ use crate::error::Result;
 use crate::lifecycle::{alone, replace};
 use crate::store::{self, Lock};
 use crate::sys::{self, Dir};
-use crate::workenv::is_archive;
+use crate::workenv::{check_path, is_archive};
 
 /// Makes sure that everything of the user's is there; where, unless there is no such slot.
 pub fn prepare<S: Source>(verified: &Verified<'_, S>, cache: &Cache, env: &Environment) -> Result<Option<Vec<u8>>> {
     let slots = alone(verified.metadata(), Lifecycle::Config, true);
     if slots.is_empty() {
         return Ok(None);
+    }
+    for (_, target) in &slots {
+        check_path(target)?;
     }
     let (root, path) = cache.open_data(env)?;
     let app = app_name(verified);

@@ -588,7 +588,7 @@ fn path_of(name: &str, cache: &Cache) -> Vec<u8> {
 }
 
 /// Refuses paths that are not below the workenv.
-fn check_path(path: &str) -> Result<()> {
+pub(crate) fn check_path(path: &str) -> Result<()> {
     let inside = relative(path);
     let plain = |name| !matches!(name, "" | "." | "..");
     if (inside.is_empty() || pieces(inside, b'/').all(plain)) && !path.starts_with('/') && !has(path, 0) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::{App, Finish as _, Finished, PythonProject, forge::Forged, packer};
+use pspf_core::sign::SecretKey;
 
 /// An app that does what its arguments say, in its workenv, and fails where that fails.
 const RUN: &str = "#!/bin/sh\ncd \"$FLAVOR_WORKENV\" || exit 1\neval \"$*\"\n";
@@ -160,6 +161,28 @@ fn a_changed_package_leaves_nothing_in_the_data_directory() {
     assert_eq!(common::walk(&data(&home)).into_iter().filter(|(_, found)| found.is_file()).count(), 0);
     assert_eq!(common::leftovers(&home), Vec::<PathBuf>::new());
     assert_eq!(told(&app, &home, "cat settings/app.conf"), "port=80\n");
+}
+
+#[test]
+fn a_target_outside_of_the_data_directory_is_refused_and_nothing_is_written() {
+    let app = with_settings("port=80\n", "");
+    let home = app.scratch.dir("home");
+    for target in ["../escaped", "a/../../../escaped", "/escaped", "settings/./x", "settings//x"] {
+        let mut forged = Forged::of(&app.package());
+        let json = forged.json();
+        let written = "\"target\":\"settings\"";
+        assert!(json.contains(written), "{json}");
+        forged.set_json(&json.replace(written, &format!("\"target\":\"{target}\"")));
+        forged.sign(&SecretKey::from_seed_text("the tests of packer"));
+        forged.mend();
+        let changed = app.scratch.join("changed.psp");
+        common::copy_package(&app.package(), &changed);
+        fs::write(&changed, &forged.bytes).unwrap();
+        let refused = app.start_of(&changed).env("HOME", &home).arg("true").finish();
+        refused.exits_with_one_of(&[107, 109]).prints_nothing().says("settings");
+        assert_eq!(common::walk(&home).into_iter().filter(|(_, found)| found.is_file()).count(), 0, "{target}");
+        assert!(!Path::new("/escaped").exists());
+    }
 }
 
 #[test]
