@@ -164,7 +164,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         }
     });
     // An attestation that cannot be read is told by those who check slots.
-    let sbom = verified.as_ref().ok().and_then(|verified| sbom::of_verified(file, verified).ok().flatten());
+    let sbom = verified.as_ref().ok().and_then(|verified| sbom::summary_of(file, verified).ok().flatten());
     Ok(Inspection {
         file: file.path().to_path_buf(),
         size: package.index().package_size(),
@@ -181,7 +181,7 @@ pub fn inspect(file: &PackageFile) -> Result<Inspection> {
         launcher_size: package.index().launcher_size(),
         metadata_size: package.index().metadata_size(),
         slots: slots.collect(),
-        sbom: sbom.as_ref().map(sbom::summary),
+        sbom,
     })
 }
 

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use pspf_core::Verified;
 use pspf_core::metadata::Lifecycle;
-use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind, Result};
@@ -93,35 +94,82 @@ impl Inventory {
     pub(crate) fn attestation(&self, facts: &Facts<'_>) -> Result<(Vec<u8>, Summary)> {
         let mut components = Vec::new();
         for component in &self.components {
-            components.push(component.to_json(facts.symbols)?);
+            components.push(Part::Component(component.to_json(facts.symbols)?));
         }
-        components.push(json!({ "type": "application", "name": "launcher", "hashes": hashes(&facts.launcher) }));
-        let slot = |(id, digest): &(String, String)| json!({ "type": "file", "name": id, "hashes": hashes(digest) });
-        components.extend(facts.slots.iter().map(slot));
+        components.push(Part::of("application", "launcher", &facts.launcher));
+        components.extend(facts.slots.iter().map(|(id, digest)| Part::of("file", id, digest)));
         let tool = json!({ "type": "application", "name": TOOL, "version": VERSION });
-        let mut sbom = json!({
-            "bomFormat": FORMAT,
-            "specVersion": "1.6",
-            "version": 1,
-            "metadata": {
-                "timestamp": facts.moment,
-                "component": self.application.to_json(facts.symbols)?,
-                "tools": { "components": [tool] },
-            },
-            "components": components,
+        let metadata = json!({
+            "timestamp": facts.moment,
+            "component": self.application.to_json(facts.symbols)?,
+            "tools": { "components": [tool] },
         });
-        if !self.needs.is_empty() {
-            let needs = self.needs.iter().map(|(one, others)| json!({ "ref": one, "dependsOn": others }));
-            sbom["dependencies"] = needs.collect();
-        }
+        let needs = self.needs.iter().map(|(one, others)| json!({ "ref": one, "dependsOn": others })).collect();
+        let summary =
+            Summary { format: FORMAT.to_owned(), version: SPECIFICATION.to_owned(), components: components.len() };
+        let sbom = Sbom {
+            format: FORMAT,
+            components,
+            dependencies: needs,
+            metadata,
+            specification: SPECIFICATION,
+            version: 1,
+        };
         let provenance = json!({
             "builder": TOOL,
             "builder_version": VERSION,
             "build_timestamp": facts.moment,
             "platform": { "os": facts.platform.os.name(), "arch": facts.platform.arch.map_or("", |arch| arch.name()) },
         });
-        let summary = summary(&sbom);
-        Ok((json!({ "provenance": provenance, "sbom": sbom }).to_string().into_bytes(), summary))
+        let content = serde_json::to_vec(&Attestation { provenance, sbom }).map_err(|error| {
+            Error::new(Kind::Build, "the package's SBOM cannot be written").found(error.to_string())
+        })?;
+        Ok((content, summary))
+    }
+}
+
+/// What goes into the slot. A package has up to thousands of slots, so their parts of it are no trees of values.
+#[derive(Serialize)]
+struct Attestation<'a> {
+    provenance: Value,
+    sbom: Sbom<'a>,
+}
+
+#[derive(Serialize)]
+struct Sbom<'a> {
+    #[serde(rename = "bomFormat")]
+    format: &'a str,
+    components: Vec<Part<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dependencies: Vec<Value>,
+    metadata: Value,
+    #[serde(rename = "specVersion")]
+    specification: &'a str,
+    version: u32,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Part<'a> {
+    Component(Value),
+    /// Something of which no more is known.
+    Hashed {
+        hashes: [Hash<'a>; 1],
+        name: &'a str,
+        #[serde(rename = "type")]
+        kind: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct Hash<'a> {
+    alg: &'a str,
+    content: &'a str,
+}
+
+impl<'a> Part<'a> {
+    fn of(kind: &'a str, name: &'a str, sha256: &'a str) -> Self {
+        Self::Hashed { hashes: [Hash { alg: "SHA-256", content: sha256 }], name, kind }
     }
 }
 
@@ -157,10 +205,39 @@ impl Component {
 
 /// The SBOM of a package, when it has one; the head and the slot are verified.
 pub fn read(file: &PackageFile) -> Result<Option<Value>> {
-    of_verified(file, &file.verify()?)
+    let verified = file.verify()?;
+    let document: Option<Value> = attestation(file, &verified)?;
+    Ok(document.and_then(|document| document.get("sbom").filter(|sbom| sbom.is_object()).cloned()))
 }
 
-pub(crate) fn of_verified(file: &PackageFile, verified: &Verified<'_, File>) -> Result<Option<Value>> {
+/// What the SBOM of a package is, without holding all of it in memory.
+pub(crate) fn summary_of(file: &PackageFile, verified: &Verified<'_, File>) -> Result<Option<Summary>> {
+    let document: Option<Outline> = attestation(file, verified)?;
+    Ok(document.and_then(|document| document.sbom).map(|sbom| Summary {
+        format: sbom.format,
+        version: sbom.version,
+        components: sbom.components.len(),
+    }))
+}
+
+/// An attestation, as far as a summary goes.
+#[derive(Deserialize)]
+struct Outline {
+    sbom: Option<OutlinedSbom>,
+}
+
+#[derive(Deserialize)]
+struct OutlinedSbom {
+    #[serde(rename = "bomFormat", default)]
+    format: String,
+    #[serde(rename = "specVersion", default)]
+    version: String,
+    #[serde(default)]
+    components: Vec<IgnoredAny>,
+}
+
+/// The content of the first attestation slot, which is verified.
+fn attestation<T: DeserializeOwned>(file: &PackageFile, verified: &Verified<'_, File>) -> Result<Option<T>> {
     let slots = &verified.metadata().slots;
     let Some(index) = slots.iter().position(|slot| slot.lifecycle == Lifecycle::Attestation) else { return Ok(None) };
     let failed = |error| not_intact(&error, file.path());
@@ -180,21 +257,14 @@ pub(crate) fn of_verified(file: &PackageFile, verified: &Verified<'_, File>) -> 
         }
     }
     slot.finish().map_err(failed)?;
-    let document: Value = serde_json::from_slice(&content).map_err(|error| {
-        Error::new(Kind::Format, "the package's attestation is not JSON")
+    serde_json::from_slice(&content).map(Some).map_err(|error| {
+        Error::new(Kind::Format, "the package's attestation is not what it should be")
             .file(file.path())
             .field(format!("slot {}", slots[index].id))
+            .expected("JSON with an SBOM in it")
             .found(error.to_string())
             .hint("packer extract shows what is in it")
-    })?;
-    Ok(document.get("sbom").filter(|sbom| sbom.is_object()).cloned())
-}
-
-/// What an SBOM is, in a few words.
-pub fn summary(sbom: &Value) -> Summary {
-    let text = |key: &str| sbom[key].as_str().unwrap_or_default().to_owned();
-    let components = sbom["components"].as_array().map_or(0, Vec::len);
-    Summary { format: text("bomFormat"), version: text("specVersion"), components }
+    })
 }
 
 /// A package URL (purl) of this type; `version` may be empty.
@@ -222,6 +292,7 @@ fn hashes(sha256: &str) -> Value {
 /// The id of the slot, and its target, which nothing is ever written to: as FlavorPack's builder calls it.
 pub(crate) const SLOT: &str = "_attestation";
 const FORMAT: &str = "CycloneDX";
+const SPECIFICATION: &str = "1.6";
 const TOOL: &str = "packer";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The largest attestation that is read, in bytes.
