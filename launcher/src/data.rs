@@ -25,8 +25,8 @@ pub fn prepare<S: Source>(verified: &Verified<'_, S>, cache: &Cache, env: &Envir
     if slots.is_empty() {
         return Ok(None);
     }
-    for (_, target) in &slots {
-        check_path(target)?;
+    for slot in &verified.metadata().slots {
+        check_path(&slot.target)?;
     }
     let (root, path) = cache.open_data(env)?;
     let app = app_name(verified);

@@ -56,10 +56,9 @@ mod freestanding {
                 if let Some(end) = look_after(child).map_err(|errno| exec::failure(command, errno))? {
                     return Ok(end);
                 }
-                match raw::next_signal(true) {
-                    Some((signal, true)) => raw::kill(child, signal),
-                    // The child's own news is asked for at the top.
-                    _ => {}
+                // The child's own news is asked for at the top.
+                if let Some((signal, true)) = raw::next_signal(true) {
+                    raw::kill(child, signal);
                 }
             }
         }

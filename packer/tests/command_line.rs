@@ -120,7 +120,7 @@ fn input_of_the_wrong_kind_is_told_from_what_was_meant() {
         ("link app.psp text", 106, &["the links need a directory", "a file"]),
         ("link text bin", 102, &["not a PSPF package"]),
         ("link nowhere bin", 106, &["nowhere", "spelling"]),
-        ("extract --unsafe app.psp 1 out", 105, &["expected: 0", "packer inspect FILE"]),
+        ("extract --unsafe app.psp 9 out", 105, &["expected: 0", "packer inspect FILE"]),
         ("run --entry other app.psp", 105, &["it has app", "packer inspect FILE"]),
         ("extract app.psp 0 /sys/out", 106, &["in:       /sys\n"]),
     ] {

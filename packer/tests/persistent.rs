@@ -179,7 +179,7 @@ fn a_target_outside_of_the_data_directory_is_refused_and_nothing_is_written() {
         common::copy_package(&app.package(), &changed);
         fs::write(&changed, &forged.bytes).unwrap();
         let refused = app.start_of(&changed).env("HOME", &home).arg("true").finish();
-        refused.exits_with_one_of(&[107, 109]).prints_nothing().says("settings");
+        refused.exits_with_one_of(&[107, 109]).prints_nothing().says("below {workenv}");
         assert_eq!(common::walk(&home).into_iter().filter(|(_, found)| found.is_file()).count(), 0, "{target}");
         assert!(!Path::new("/escaped").exists());
     }

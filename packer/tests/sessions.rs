@@ -48,6 +48,7 @@ impl Running {
     }
 
     fn start_with(app: &App, mut start: Command, script: &str) -> Self {
+        take_signals();
         let log =
             app.scratch.dir("logs").join(format!("{:?}", Instant::now()).replace(|c: char| !c.is_ascii_digit(), ""));
         let file = fs::File::create(&log).unwrap();
@@ -85,6 +86,14 @@ impl Running {
     fn ends(mut self) -> (i32, String) {
         let status = self.launcher.wait().unwrap();
         (status.code().unwrap_or_else(|| -status.signal().unwrap()), self.said())
+    }
+}
+
+/// Shells start what runs in the background with some signals ignored, which is inherited: tests, too, may run there.
+fn take_signals() {
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        // SAFETY: the default action of a signal, and nobody here has another one.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
 
@@ -244,6 +253,7 @@ fn control_c_on_a_terminal_reaches_the_app_once() {
     if common::require_python().is_none() {
         return;
     }
+    take_signals();
     let app = temporary();
     let script =
         "trap 'echo interrupted; n=1' INT; echo ready; until [ \"$n\" ]; do sleep 0.05; done; sleep 0.5; exit 5";

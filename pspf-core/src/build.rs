@@ -163,8 +163,8 @@ impl Builder {
         }
         let public_key = key.public_key();
         let claims = self.claims(KeyId::of(&public_key), origin);
-        let document = self.document(&claims);
-        let json = document.to_text();
+        // The tree is gone before what is read back becomes another one.
+        let json = self.document(&claims).to_text();
         // What we write, we read: this catches a document that no launcher could start. From its text, because a key that
         // is there twice shows only there.
         let metadata = Metadata::read(&json::parse(json.as_bytes())?)?;
