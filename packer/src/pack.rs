@@ -202,12 +202,15 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     }
     let mut sbom = None;
     if !is_attested {
-        let parts = plan.slots.iter().zip(&encoded).filter(|(slot, _)| !plan.accounts_for(slot));
+        let digest = |(slot, encoded): (&PlannedSlot, &Encoded)| (slot.id.clone(), encoded.digest.to_string());
+        let (own, parts): (Vec<_>, Vec<_>) =
+            plan.slots.iter().zip(&encoded).partition(|(slot, _)| plan.accounts_for(slot));
         let facts = sbom::Facts {
             moment: &moment(timestamp),
             platform,
             launcher: Digest::of(&launcher).to_string(),
-            slots: parts.map(|(slot, encoded)| (slot.id.clone(), encoded.digest.to_string())).collect(),
+            slots: parts.into_iter().map(digest).collect(),
+            of_components: own.into_iter().map(digest).collect(),
             symbols,
         };
         let (content, summary) = plan.inventory.attestation(&facts)?;

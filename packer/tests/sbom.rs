@@ -158,6 +158,10 @@ fn the_interpreter_is_listed_with_the_files_that_it_was_made_of() {
     assert_eq!(python["licenses"], json!([{"expression": "PSF-2.0"}]));
     let version = python["version"].as_str().unwrap();
     assert_eq!(python["cpe"], format!("cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*"));
+    assert_eq!(property(python, "pspf:slot"), Some("python-runtime"));
+    let inspected = common::packer().args(["inspect", "--json"]).arg(&hello).finish().exits(0).json();
+    let runtime = inspected["slots"].as_array().unwrap().iter().find(|slot| slot["id"] == "python-runtime").unwrap();
+    assert_eq!(runtime["sha256"], sha256(python));
     let files = inspect_files(&hello);
     let listed = python["components"].as_array().unwrap();
     assert!(listed.iter().any(|file| file["name"].as_str().unwrap().starts_with("bin/python3")), "{python:#}");

@@ -9,6 +9,7 @@ use super::artifacts::{Artifact, ArtifactFile, Artifacts, Origin};
 use super::distributions::{self, Distribution};
 use super::interpreter::Interpreter;
 use super::lock::plain;
+use super::workenv::RUNTIME;
 use super::{hex, site, tree};
 use crate::error::Result;
 use crate::manifest::Manifest;
@@ -92,6 +93,7 @@ impl Parts<'_> {
             purl: Some(purl("generic", "python", version)),
             cpe: Some(format!("cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*")),
             licenses: licenses(Some("PSF-2.0"), None, std::iter::empty()),
+            slot: Some(RUNTIME),
             files,
             ..Component::default()
         })

@@ -50,6 +50,8 @@ pub struct Component {
     pub licenses: Vec<Value>,
     /// SHA-256 of it as it was published, in hexadecimal.
     pub sha256: Option<String>,
+    /// The slot that it is, where nobody published it like that: then its SHA-256 is that of the slot's stored bytes.
+    pub slot: Option<&'static str>,
     /// What else is to be said, by names that are explained in docs/format.md.
     pub properties: BTreeMap<&'static str, String>,
     /// Files of it whose digests are stated: their names in the package, and where they are now.
@@ -67,6 +69,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) launcher: String,
     /// The slots that are parts by themselves: id, and SHA-256 of the stored bytes.
     pub(crate) slots: Vec<(String, String)>,
+    /// As much of the slots that components are.
+    pub(crate) of_components: Vec<(String, String)>,
     /// Whether files are packed without their symbols.
     pub(crate) symbols: Symbols,
 }
@@ -94,14 +98,14 @@ impl Inventory {
     pub(crate) fn attestation(&self, facts: &Facts<'_>) -> Result<(Vec<u8>, Summary)> {
         let mut components = Vec::new();
         for component in &self.components {
-            components.push(Part::Component(component.to_json(facts.symbols)?));
+            components.push(Part::Component(component.to_json(facts)?));
         }
         components.push(Part::of("application", "launcher", &facts.launcher));
         components.extend(facts.slots.iter().map(|(id, digest)| Part::of("file", id, digest)));
         let tool = json!({ "type": "application", "name": TOOL, "version": VERSION });
         let metadata = json!({
             "timestamp": facts.moment,
-            "component": self.application.to_json(facts.symbols)?,
+            "component": self.application.to_json(facts)?,
             "tools": { "components": [tool] },
         });
         let needs = self.needs.iter().map(|(one, others)| json!({ "ref": one, "dependsOn": others })).collect();
@@ -179,7 +183,7 @@ impl Component {
         self.purl.clone().unwrap_or_else(|| format!("{}@{}", self.name, self.version))
     }
 
-    fn to_json(&self, symbols: Symbols) -> Result<Value> {
+    fn to_json(&self, facts: &Facts<'_>) -> Result<Value> {
         let mut members = Map::new();
         let mut add = |name: &str, value: Option<Value>| members.extend(value.map(|value| (name.to_owned(), value)));
         add("type", Some(self.kind.into()));
@@ -189,13 +193,18 @@ impl Component {
         add("purl", self.purl.clone().map(Value::from));
         add("cpe", self.cpe.clone().map(Value::from));
         add("licenses", Some(&self.licenses).filter(|list| !list.is_empty()).map(|list| list.clone().into()));
-        add("hashes", self.sha256.as_deref().map(hashes));
-        let property = |(name, value): (&&str, &String)| json!({ "name": name, "value": value });
-        add("properties", (!self.properties.is_empty()).then(|| self.properties.iter().map(property).collect()));
+        let stored =
+            facts.of_components.iter().find(|(id, _)| self.slot == Some(id)).map(|(_, digest)| digest.as_str());
+        add("hashes", self.sha256.as_deref().or(stored).map(hashes));
+        let property = |(name, value): (&str, &str)| json!({ "name": name, "value": value });
+        let properties = self.properties.iter().map(|(name, value)| (*name, value.as_str()));
+        let properties: Vec<Value> =
+            properties.chain(self.slot.map(|slot| ("pspf:slot", slot))).map(property).collect();
+        add("properties", (!properties.is_empty()).then(|| properties.into()));
         let mut files = Vec::new();
         for (name, path) in &self.files {
             let digest =
-                slots::digest_as_packed(path, symbols).map_err(|error| Error::io("cannot read", path, &error))?;
+                slots::digest_as_packed(path, facts.symbols).map_err(|error| Error::io("cannot read", path, &error))?;
             files.push(json!({ "type": "file", "name": name, "hashes": hashes(&digest.to_string()) }));
         }
         add("components", (!files.is_empty()).then(|| files.into()));
@@ -315,6 +324,7 @@ mod tests {
             platform: Platform::from_name("linux_amd64").unwrap(),
             launcher: "00".repeat(32),
             slots: vec![("app".to_owned(), "11".repeat(32))],
+            of_components: Vec::new(),
             symbols: Symbols::Keep,
         };
         let attestation = || Inventory::of("app", "1").attestation(&facts).unwrap().0;
