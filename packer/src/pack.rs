@@ -184,8 +184,12 @@ fn make(options: &Options, progress: &dyn Progress) -> Result<Packed> {
     // A manifest may bring an attestation that somebody else wrote.
     let is_attested = plan.slots.iter().any(|slot| slot.lifecycle == Lifecycle::Attestation);
     let none_yet = (!is_attested).then(|| attested(Digest([0; 32]), 0));
-    // More slots than the metadata can describe are told before the work, not after it.
-    sign(plan.slots.iter().map(slots::least).chain(none_yet).collect()).map_err(|error| cannot_sign(&error, &plan))?;
+    // More slots than the metadata can describe are told before the work, not after it. Where they are far from that many, the
+    // memory for trying is saved.
+    if plan.metadata_at_most() > limits::METADATA_WRITTEN {
+        sign(plan.slots.iter().map(slots::least).chain(none_yet).collect())
+            .map_err(|error| cannot_sign(&error, &plan))?;
+    }
 
     let (mut encoded, mut stored, mut packed) = (Vec::new(), Vec::new(), Vec::new());
     for ((index, slot), placement) in plan.slots.iter().enumerate().zip(&plan.placements()?) {

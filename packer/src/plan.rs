@@ -144,6 +144,14 @@ impl Plan {
         Ok(metadata.written_paths().map(str::to_owned).collect())
     }
 
+    /// How large the metadata may become, in bytes of JSON, as long as slots are of one chunk: what is said of each is less than
+    /// [`SLOT_AT_MOST`] but for its names, which stand there twice at the most and become six times as long where they are escaped.
+    pub fn metadata_at_most(&self) -> u64 {
+        let names = |slot: &PlannedSlot| [&slot.id, &slot.target, &slot.source_name, &slot.purpose].map(String::len);
+        let of_slots = self.slots.iter().map(|slot| SLOT_AT_MOST + 12 * names(slot).iter().sum::<usize>());
+        (self.whole_document().to_text().len() + of_slots.sum::<usize>()) as u64
+    }
+
     /// The document with the command lines of shutdown slots.
     pub fn whole_document(&self) -> Value<'static> {
         let commands: Vec<Value<'static>> =
@@ -178,6 +186,9 @@ impl Plan {
         kinds.into_iter().any(|kind| matches!(kind, "execute" | "enumerate_and_execute"))
     }
 }
+
+/// More than packer writes of a slot in the metadata and the claims together, names and further chunks apart, in bytes.
+const SLOT_AT_MOST: usize = 1024;
 
 /// The members of the object of this name, which is added where there is none.
 fn member<'m>(members: &'m mut Members, name: &'static str) -> &'m mut Members {
