@@ -145,7 +145,7 @@ impl Plan {
     }
 
     /// How large the metadata may become, in bytes of JSON, as long as slots are of one chunk: what is said of each is less than
-    /// [`SLOT_AT_MOST`] but for its names, which stand there twice at the most and become six times as long where they are escaped.
+    /// 1 KiB but for its names, which stand there twice at the most and become six times as long where they are escaped.
     pub fn metadata_at_most(&self) -> u64 {
         let names = |slot: &PlannedSlot| [&slot.id, &slot.target, &slot.source_name, &slot.purpose].map(String::len);
         let of_slots = self.slots.iter().map(|slot| SLOT_AT_MOST + 12 * names(slot).iter().sum::<usize>());
