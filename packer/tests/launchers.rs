@@ -60,24 +60,6 @@ impl User {
     }
 }
 
-/// The header of a program, and nothing that could run: enough to be put in front of a package.
-fn program(platform: &str) -> Vec<u8> {
-    let mut program = vec![0; 256];
-    match platform {
-        "windows_amd64" => {
-            program[..2].copy_from_slice(b"MZ");
-            program[60] = 64;
-            program[64..70].copy_from_slice(b"PE\0\0\x64\x86");
-        }
-        "darwin_arm64" => program[..8].copy_from_slice(b"\xcf\xfa\xed\xfe\x0c\0\0\x01"),
-        _ => {
-            program[..4].copy_from_slice(b"\x7fELF");
-            program[18] = 183;
-        }
-    }
-    program
-}
-
 #[test]
 fn packer_s_own_launchers_are_listed_and_need_not_be_added() {
     let user = User::new();
@@ -95,7 +77,7 @@ fn a_launcher_that_was_added_is_chosen_for_its_platform() {
     let user = User::new();
     for platform in ["windows_amd64", "darwin_arm64", "linux_arm64"] {
         let file = user.scratch.join("my launcher");
-        fs::write(&file, program(platform)).unwrap();
+        fs::write(&file, common::program_for(platform)).unwrap();
         user.add(&file).exits(0).prints("added my_launcher-").prints(platform);
         let ending = if platform.starts_with("windows") { ".exe" } else { "" };
         let output = user.scratch.join("project").join(format!("app-1.0.psp{ending}"));
@@ -146,7 +128,7 @@ fn the_launchers_of_a_wheel_are_added_by_kind_version_and_platform() {
     let options = zip::write::SimpleFileOptions::default();
     for name in ["go-launcher-9.9", "rs-launcher-9.9", "rs-builder-9.9"] {
         archive.start_file(format!("flavor/helpers/bin/flavor-{name}-windows_amd64.exe"), options).unwrap();
-        archive.write_all(&program("windows_amd64")).unwrap();
+        archive.write_all(&common::program_for("windows_amd64")).unwrap();
     }
     archive.finish().unwrap();
     let added = user.add(&wheel).exits(0).stdout();
@@ -163,7 +145,7 @@ fn the_launchers_of_a_wheel_are_added_by_kind_version_and_platform() {
 fn a_registry_that_others_may_write_is_not_used() {
     let user = User::new();
     let file = user.scratch.join("mine");
-    fs::write(&file, program("linux_arm64")).unwrap();
+    fs::write(&file, common::program_for("linux_arm64")).unwrap();
     user.add(&file).exits(0);
     fs::set_permissions(user.registry(), fs::Permissions::from_mode(0o777)).unwrap();
     user.pack(&["--platform", "linux_arm64"]).exits(109).says("anybody's launcher").says("chmod go-w");

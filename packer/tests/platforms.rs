@@ -140,19 +140,7 @@ impl Workshop {
 
     /// A launcher that is one by its header, with these bytes behind it.
     fn launcher(&self, platform: &str, more: &[u8]) -> PathBuf {
-        let mut program = vec![0; 256];
-        match platform {
-            "windows_amd64" => {
-                program[..2].copy_from_slice(b"MZ");
-                program[60] = 64;
-                program[64..70].copy_from_slice(b"PE\0\0\x64\x86");
-            }
-            "darwin_arm64" => program[..8].copy_from_slice(b"\xcf\xfa\xed\xfe\x0c\0\0\x01"),
-            _ => {
-                program[..4].copy_from_slice(b"\x7fELF");
-                program[18] = 183;
-            }
-        }
+        let mut program = common::program_for(platform);
         program.extend(more);
         let path = self.join(&format!("launcher-{platform}"));
         fs::write(&path, program).unwrap();

@@ -26,7 +26,8 @@ pub use cache::{boot_again, contents, difference, edit_without_a_trace, leftover
 pub use host::{busybox, copy_c_library, in_root, without_system_calls};
 pub use mounts::{Mount, on_a_tmpfs};
 pub use package::{
-    copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, slots, source_of, write_files,
+    copy_package, copy_tree, env_of, envs, heavy, hello, numbers, pack, packer, probe, program_for, slots, source_of,
+    write_files,
 };
 pub use process::{Finish, Finished};
 pub use processes::{Processes, require_processes};

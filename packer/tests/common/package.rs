@@ -151,3 +151,21 @@ fn directories(parent: &Path) -> BTreeSet<String> {
         .filter(|name| !name.starts_with('.'))
         .collect()
 }
+
+/// The header of a program, and nothing that could run: enough to be put in front of a package.
+pub fn program_for(platform: &str) -> Vec<u8> {
+    let mut program = vec![0; 256];
+    match platform {
+        "windows_amd64" => {
+            program[..2].copy_from_slice(b"MZ");
+            program[60] = 64;
+            program[64..70].copy_from_slice(b"PE\0\0\x64\x86");
+        }
+        "darwin_arm64" => program[..8].copy_from_slice(b"\xcf\xfa\xed\xfe\x0c\0\0\x01"),
+        _ => {
+            program[..4].copy_from_slice(b"\x7fELF");
+            program[18] = 183;
+        }
+    }
+    program
+}
