@@ -87,6 +87,17 @@ fn a_level_is_for_slots_that_are_compressed_and_has_to_exist() {
 #[test]
 fn the_number_of_jobs_changes_no_byte() {
     let project = Project::new();
+    // More chunks of 1 MiB than two or six, which are at work at once with one job or three.
+    let mut state = 1_u64;
+    let letters: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        b'a' + (state % 13) as u8
+    })
+    .take(9 << 20)
+    .collect();
+    fs::write(project.directory().join("text"), letters).unwrap();
     let mut packages = Vec::new();
     for jobs in ["1", "3"] {
         // The time is part of the package.

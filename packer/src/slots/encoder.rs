@@ -108,8 +108,10 @@ impl Compressor for Output {
 pub(super) struct Gzip {
     output: Output,
     level: Compression,
-    current: Vec<u8>,
-    batch: Vec<Vec<u8>>,
+    /// What is compressed at a time. Made once and used again: memory is the same however long the slot is.
+    batch: Vec<Chunk>,
+    /// How many of the batch have been filled; the next one is being filled.
+    full: usize,
     stored: Vec<u32>,
     crc: crc32fast::Hasher,
     original_size: u64,
@@ -122,50 +124,49 @@ impl Gzip {
         Ok(Self {
             output,
             level: Compression::new(level),
-            current: Vec::new(),
-            batch: Vec::new(),
+            batch: vec![Chunk::default()],
+            full: 0,
             stored: Vec::new(),
             crc: crc32fast::Hasher::new(),
             original_size: 0,
         })
     }
 
-    /// Compresses and writes the batch; its last chunk ends the stream when `last` says so.
-    fn compress(&mut self, last: bool) -> io::Result<()> {
-        let batch = std::mem::take(&mut self.batch);
-        let count = batch.len();
+    /// Compresses and writes the first chunks of the batch, this many; the last of them ends the stream when `last`
+    /// says so. The batch is empty then.
+    fn compress(&mut self, count: usize, last: bool) -> io::Result<()> {
         let level = self.level;
-        self.original_size += batch.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        let compressed: Option<Vec<(Vec<u8>, crc32fast::Hasher)>> = batch
-            .into_par_iter()
+        let chunks = &mut self.batch[..count];
+        chunks
+            .par_iter_mut()
             .enumerate()
-            .map(|(i, chunk)| {
-                let mut crc = crc32fast::Hasher::new();
-                crc.update(&chunk);
-                Some((compress_chunk(&chunk, level, last && i + 1 == count)?, crc))
-            })
-            .collect();
-        let compressed = compressed.ok_or_else(|| io::Error::other("deflate gave up; this is a bug in packer"))?;
-        for (chunk, crc) in compressed {
-            self.stored.push(chunk.len() as u32);
-            self.crc.combine(&crc);
-            self.output.write_all(&chunk)?;
+            .try_for_each(|(i, chunk)| chunk.compress(level, last && i + 1 == count))
+            .ok_or_else(|| io::Error::other("deflate gave up; this is a bug in packer"))?;
+        for chunk in chunks {
+            self.stored.push(chunk.stored.len() as u32);
+            self.crc.combine(&chunk.crc);
+            self.original_size += chunk.original.len() as u64;
+            self.output.write_all(&chunk.stored)?;
+            chunk.original.clear();
         }
+        self.full = 0;
         Ok(())
     }
 }
 
 impl Write for Gzip {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.current.len() == CHUNK {
-            let full = std::mem::replace(&mut self.current, Vec::with_capacity(CHUNK));
-            self.batch.push(full);
-            if self.batch.len() >= 2 * rayon::current_num_threads() {
-                self.compress(false)?;
+        if self.batch[self.full].original.len() == CHUNK {
+            self.full += 1;
+            if self.full == 2 * rayon::current_num_threads() {
+                self.compress(self.full, false)?;
+            } else if self.full == self.batch.len() {
+                self.batch.push(Chunk::default());
             }
         }
-        let count = bytes.len().min(CHUNK - self.current.len());
-        self.current.extend_from_slice(&bytes[..count]);
+        let chunk = &mut self.batch[self.full].original;
+        let count = bytes.len().min(CHUNK - chunk.len());
+        chunk.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
 
@@ -176,9 +177,7 @@ impl Write for Gzip {
 
 impl Compressor for Gzip {
     fn finish(mut self: Box<Self>) -> io::Result<(Output, Option<Chunks>)> {
-        let last = std::mem::take(&mut self.current);
-        self.batch.push(last);
-        self.compress(true)?;
+        self.compress(self.full + 1, true)?;
         let Self { mut output, crc, original_size, stored, .. } = *self;
         output.write_all(&crc.finalize().to_le_bytes())?;
         output.write_all(&(original_size as u32).to_le_bytes())?;
@@ -186,27 +185,31 @@ impl Compressor for Gzip {
     }
 }
 
-/// One chunk, alone: no history before it, and a full flush or the stream's end behind it.
-fn compress_chunk(chunk: &[u8], level: Compression, last: bool) -> Option<Vec<u8>> {
-    let mut compress = Compress::new(level, false);
-    let mut out = Vec::with_capacity(chunk.len() / 2 + 1024);
-    let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
-    loop {
-        let input = &chunk[compress.total_in() as usize..];
-        let before = out.len();
-        let status = compress.compress_vec(input, &mut out, flush).ok()?;
-        let consumed = compress.total_in() as usize == chunk.len();
-        match status {
-            Status::StreamEnd => return Some(out),
-            // A flush is complete once the compressor leaves room in the output.
-            Status::Ok | Status::BufError if !last && consumed && out.len() < out.capacity() => return Some(out),
-            Status::Ok | Status::BufError => {
-                if out.len() == before && out.len() < out.capacity() {
-                    return None;
-                }
-                out.reserve(64 << 10);
-            }
-        }
+/// A chunk before and after it is compressed: alone, with no history before it, and a full flush or the stream's end
+/// behind it.
+#[derive(Default)]
+struct Chunk {
+    /// At most [`CHUNK`] bytes.
+    original: Vec<u8>,
+    stored: Vec<u8>,
+    crc: crc32fast::Hasher,
+}
+
+impl Chunk {
+    /// `None` when deflate does not go on.
+    fn compress(&mut self, level: Compression, last: bool) -> Option<()> {
+        let Self { original, stored, crc } = self;
+        *crc = crc32fast::Hasher::new();
+        crc.update(original);
+        // A new one for each: after a reset, zlib-rs writes other bytes than at first.
+        let mut deflate = Compress::new(level, false);
+        // Room for all of it, so that one call does it: what is written depends on how often there was none.
+        stored.clear();
+        stored.reserve(original.len() + original.len() / 4 + 1024);
+        let flush = if last { FlushCompress::Finish } else { FlushCompress::Full };
+        let status = deflate.compress_vec(original, stored, flush).ok()?;
+        let all = deflate.total_in() as usize == original.len() && stored.len() < stored.capacity();
+        (all && (status == Status::StreamEnd) == last).then_some(())
     }
 }
 
