@@ -69,6 +69,19 @@ fn poetry_core() {
 }
 
 #[test]
+fn poetry_core_without_a_project_table() {
+    let text = "[build-system]\nrequires = [\"poetry-core>=1\"]\nbuild-backend = \"poetry.core.masonry.api\"\n\
+                [tool.poetry]\nname = \"my-app\"\nversion = \"1.2\"\ndescription = \"says hello\"\nauthors = []\n\
+                packages = [{ include = \"my_app\" }]\n[tool.poetry.scripts]\nmy-app = \"my_app:main\"\n\
+                [tool.poetry.dependencies]\npython = \"^3.8\"\nsix = \"^1.16\"\n";
+    let app = APP.replace("def main():", "import six\n\ndef main():");
+    let files = [("pyproject.toml", text), (FLAT[0].0, &app), FLAT[1]];
+    let Some(project) = PythonProject::new(&files) else { return };
+    project.pack(&[]).exits(0);
+    assert_eq!(project.report(&["a"]), json!({"version": "1.2", "data": "hello", "argv": ["a"]}));
+}
+
+#[test]
 fn flit() {
     // It wants a description, and takes none from an empty docstring.
     packs_with("\"flit-core>=3.9\" flit_core.buildapi", "description = \"says hello\"", &FLAT);

@@ -20,19 +20,17 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
     let root = Table::root(source, &entries);
     let directory = absolute.parent().unwrap_or(Path::new("/")).to_path_buf();
 
-    let project = root.table("project")?.ok_or_else(|| {
-        let new = root.source.error("the manifest has no [project] table");
-        if root.has("tool") && root.table("tool").is_ok_and(|tool| tool.is_some_and(|t| t.has("poetry"))) {
-            return new.hint("move name, version and dependencies from [tool.poetry] to [project] (PEP 621)");
-        }
-        new.hint("add [project] with at least name and version")
-    })?;
-    let mut notes = unknown_of_project(&project)?;
+    let (project, is_poetry) = match root.table("project")? {
+        Some(project) => (project, false),
+        None => (poetry(&root, &directory)?, true),
+    };
+    let mut notes = if is_poetry { Vec::new() } else { unknown_of_project(&project)? };
     let dynamic = project.strings("dynamic")?.unwrap_or_default();
     if let Some(found) = dynamic.iter().find(|found| !PROJECT.contains(&found.value)) {
         return Err(project.unknown_word("dynamic", "this is not a key of [project]", &PROJECT, found.value));
     }
-    let is_dynamic = |key: &str| dynamic.iter().any(|found| found.value == key);
+    // What poetry-core makes of its own table is in the wheel, too.
+    let is_dynamic = |key: &str| is_poetry || dynamic.iter().any(|found| found.value == key);
 
     let name = project_name(&project)?;
     let version = version(&project, is_dynamic("version"))?;
@@ -59,10 +57,10 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
             Some(description) => Some(description),
             None => project.string("description")?.map(|found| found.value.to_owned()),
         },
-        requires_python: requires_python(&project)?,
-        dependencies: match requirements(&project, "dependencies")? {
-            Some(list) => Some(list),
-            None => (!is_dynamic("dependencies")).then(Vec::new),
+        requires_python: if is_poetry { python_of_poetry(&project)? } else { requires_python(&project)? },
+        dependencies: match is_poetry {
+            true => None,
+            false => requirements(&project, "dependencies")?.or((!is_dynamic("dependencies")).then(Vec::new)),
         },
         optional_dependencies: match project.table("optional-dependencies")? {
             Some(extras) => Some(
@@ -80,6 +78,28 @@ pub(super) fn parse(text: &str, file: &Path, absolute: &Path) -> Result<Manifest
         flavor,
         name,
     })
+}
+
+/// `[tool.poetry]`, which says name, version and scripts like `[project]` does, of a project that has nothing else and is
+/// built from that by poetry-core.
+fn poetry<'a>(root: &Table<'a>, directory: &Path) -> Result<Table<'a>> {
+    let new = root.source.error("the manifest has no [project] table");
+    let tool = root.table("tool").ok().flatten();
+    let Some(poetry) = tool.as_ref().and_then(|tool| tool.table("poetry").ok().flatten()) else {
+        let setup = ["setup.py", "setup.cfg"].into_iter().find(|name| directory.join(name).is_file());
+        return Err(match setup {
+            Some(file) => new.hint(format!(
+                "add [project] with the name and dynamic = [\"version\", \"dependencies\"], which {file} says then"
+            )),
+            None => new.hint("add [project] with at least name and version"),
+        });
+    };
+    if root.table("build-system")?.is_none() {
+        return Err(new.expected("[project], or [build-system] beside [tool.poetry]").hint(
+            "add [build-system] with requires = [\"poetry-core\"] and build-backend = \"poetry.core.masonry.api\"",
+        ));
+    }
+    Ok(poetry)
 }
 
 /// Every key of `[project]` (PEP 621, PEP 639 and PEP 794).
@@ -252,8 +272,8 @@ fn project_name(project: &Table<'_>) -> Result<String> {
     let Some(name) = project.string("name")? else {
         return Err(project
             .error("the project has no name")
-            .field("project.name")
-            .hint("add name = \"myapp\" under [project]"));
+            .field(project.field("name"))
+            .hint(format!("add name = \"myapp\" under {}", project.title())));
     };
     if !is_project_name(name.value) {
         return Err(project
@@ -296,6 +316,31 @@ fn requires_python(project: &Table<'_>) -> Result<Option<Specifier>> {
             .found(format!("{:?}", found.value))
             .hint("begin with an operator, such as \">=\"")
     })
+}
+
+/// The range of `tool.poetry.dependencies.python`: Poetry also writes "^3.9" for ">=3.9,<4" and "~3.9" for ">=3.9,<3.10".
+/// `None` where it is none of PEP 440 then, such as a choice of ranges: the wheel has it as well.
+fn python_of_poetry(poetry: &Table<'_>) -> Result<Option<Specifier>> {
+    let Some(dependencies) = poetry.table("dependencies")? else { return Ok(None) };
+    let Some(found) = dependencies.string("python")? else { return Ok(None) };
+    let clause = |text: &str| {
+        let text = text.trim();
+        let (is_major, version) = match (text.strip_prefix('^'), text.strip_prefix('~')) {
+            (Some(version), _) => (true, version),
+            (None, Some(version)) if !version.starts_with('=') => (false, version),
+            _ => return Some(text.to_owned()),
+        };
+        let mut parts = version.split('.');
+        let major: u32 = parts.next()?.trim().parse().ok()?;
+        let minor: Option<u32> = parts.next().map(str::parse).transpose().ok()?;
+        let below = match minor {
+            Some(minor) if !is_major => format!("{major}.{}", minor.checked_add(1)?),
+            _ => major.checked_add(1)?.to_string(),
+        };
+        Some(format!(">={},<{below}", version.trim()))
+    };
+    let clauses: Option<Vec<String>> = found.value.split(',').map(clause).collect();
+    Ok(clauses.and_then(|clauses| Specifier::parse(&clauses.join(","))))
 }
 
 fn requirements(table: &Table<'_>, key: &str) -> Result<Option<Vec<Requirement>>> {

@@ -277,13 +277,43 @@ fn text_that_is_not_toml_is_refused_with_line_and_column() {
 #[test]
 fn what_is_missing_is_named() {
     assert!(refusal("").contains("no [project] table"));
-    assert!(refusal("[tool.poetry]\nname = \"a\"").contains("PEP 621"));
+    assert!(refusal("[tool.poetry]\nname = \"a\"").contains("poetry.core.masonry.api"));
+    assert!(refusal("[build-system]\n[tool.poetry]\nversion = \"1\"").contains("tool.poetry.name"));
     assert!(refusal("[project]\nversion = \"1\"").contains("project.name"));
     assert!(refusal("[project]\nname = \"a\"").contains("project.version"));
     let dynamic =
         "[project]\nname = \"a\"\ndynamic = [\"version\", \"dependencies\"]\n[tool.flavor]\nentry_point = \"a\"";
     let manifest = read(dynamic).unwrap();
     assert!(manifest.version.is_none() && manifest.dependencies.is_none());
+}
+
+#[test]
+fn poetry_s_own_table_says_what_project_does_not() {
+    let text = "[build-system]\n[tool.poetry]\nname = \"a\"\nversion = \"1\"\ndescription = \"d\"\n\
+                [tool.poetry.scripts]\na = \"b:c\"\n[tool.poetry.dependencies]\nrequests = { version = \"^2\" }\n";
+    let manifest = read(text).unwrap();
+    assert_eq!((&*manifest.name, manifest.version.as_deref()), ("a", Some("1")));
+    assert_eq!(manifest.description.as_deref(), Some("d"));
+    assert_eq!(manifest.command.entry_point.to_string(), "b:c");
+    assert!(manifest.dependencies.is_none() && manifest.optional_dependencies.is_none());
+    let range = |python: &str| {
+        let manifest = read(&format!("{text}python = \"{python}\"\n")).unwrap();
+        manifest.requires_python.map(|specifier| specifier.to_string())
+    };
+    for (python, expected) in [
+        ("^3.9", Some(">=3.9,<4")),
+        ("^3", Some(">=3,<4")),
+        ("~3.9.1", Some(">=3.9.1,<3.10")),
+        ("~3", Some(">=3,<4")),
+        ("^3.9, !=3.9.7", Some(">=3.9,<4,!=3.9.7")),
+        ("~=3.9", Some("~=3.9")),
+        (">=3.9,<3.14", Some(">=3.9,<3.14")),
+        ("^3.9 || ^4.0", None),
+        ("~3.4294967295", None),
+        ("*", None),
+    ] {
+        assert_eq!(range(python).as_deref(), expected, "{python}");
+    }
 }
 
 #[test]
